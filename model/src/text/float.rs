@@ -1,0 +1,266 @@
+//! Floats as Go writes and reads them.
+//!
+//! Digits come from `zmij` (shortest that read back to the same bits, ties to even, as Go); the
+//! layout is ours. Rust's own `{}` is never used for samples: it breaks exact ties differently.
+//! Source: Go `strconv`, Prometheus `util/jsonutil`.
+
+use std::fmt::Write as _;
+
+/// The shortest decimal digits of a positive finite number and the power of ten of the first:
+/// `digits[0].digits[1..] * 10^exponent`.
+fn shortest(value: f64) -> (String, i32) {
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(value);
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().unwrap_or(0)),
+        None => (text, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let leading = all.len() - all.trim_start_matches('0').len();
+    let digits = all.trim_matches('0').to_owned();
+    let point = whole.len() as i32 - leading as i32;
+    (digits, exponent + point - 1)
+}
+
+/// Handles NaN, infinities, zero and the sign; gives digits and exponent of the rest to `layout`.
+fn with_layout(out: &mut String, value: f64, layout: impl FnOnce(&mut String, &str, i32)) {
+    if value.is_nan() {
+        out.push_str("NaN");
+        return;
+    }
+    if value.is_infinite() {
+        out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
+        return;
+    }
+    if value.is_sign_negative() {
+        out.push('-');
+    }
+    if value == 0.0 {
+        layout(out, "0", 0);
+        return;
+    }
+    let (digits, exponent) = shortest(value.abs());
+    layout(out, &digits, exponent);
+}
+
+fn layout_f(out: &mut String, digits: &str, exponent: i32) {
+    if exponent < 0 {
+        out.push_str("0.");
+        out.extend(std::iter::repeat_n('0', (-exponent - 1) as usize));
+        out.push_str(digits);
+        return;
+    }
+    let whole = exponent as usize + 1;
+    if digits.len() <= whole {
+        out.push_str(digits);
+        out.extend(std::iter::repeat_n('0', whole - digits.len()));
+    } else {
+        out.push_str(&digits[..whole]);
+        out.push('.');
+        out.push_str(&digits[whole..]);
+    }
+}
+
+fn layout_e(out: &mut String, digits: &str, exponent: i32) {
+    out.push_str(&digits[..1]);
+    if digits.len() > 1 {
+        out.push('.');
+        out.push_str(&digits[1..]);
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    let _ = write!(out, "e{sign}{:02}", exponent.abs());
+}
+
+/// Appends `value` without exponent: Go's `FormatFloat(v, 'f', -1, 64)`. Used for scalars,
+/// `count_values` labels and numbers in printed expressions.
+pub fn push_f(out: &mut String, value: f64) {
+    with_layout(out, value, layout_f);
+}
+
+/// [`push_f`] into a new string.
+#[must_use]
+pub fn format_f(value: f64) -> String {
+    let mut out = String::new();
+    push_f(&mut out, value);
+    out
+}
+
+/// Go's `FormatFloat(v, 'e', -1, 64)`: `1e+00`.
+#[must_use]
+pub fn format_e(value: f64) -> String {
+    let mut out = String::new();
+    with_layout(&mut out, value, layout_e);
+    out
+}
+
+/// Go's `FormatFloat(v, 'g', -1, 64)`, which `%v` and `%g` use: an exponent below 1e-4 and from
+/// 1e21 on.
+#[must_use]
+pub fn format_g(value: f64) -> String {
+    let mut out = String::new();
+    with_layout(&mut out, value, |out, digits, exponent| {
+        if exponent < -4 || exponent >= 21 {
+            layout_e(out, digits, exponent);
+        } else {
+            layout_f(out, digits, exponent);
+        }
+    });
+    out
+}
+
+/// Appends a sample value as the HTTP API writes it: without exponent, except below 1e-6 and from
+/// 1e21 on (Prometheus `MarshalFloat`).
+pub fn push_sample(out: &mut String, value: f64) {
+    let magnitude = value.abs();
+    let exponent_form =
+        magnitude != 0.0 && magnitude.is_finite() && !(1e-6..1e21).contains(&magnitude);
+    with_layout(out, value, if exponent_form { layout_e } else { layout_f });
+}
+
+/// [`push_sample`] into a new string.
+#[must_use]
+pub fn format_sample(value: f64) -> String {
+    let mut out = String::new();
+    push_sample(&mut out, value);
+    out
+}
+
+/// The value of an `le` or `quantile` label: shortest `'g'` form with `.0` where it would look like
+/// an integer (OpenMetrics).
+#[must_use]
+pub fn format_open_metrics(value: f64) -> String {
+    let mut out = format_g(value);
+    if value.is_finite() && !out.contains(['.', 'e']) {
+        out.push_str(".0");
+    }
+    out
+}
+
+/// Reads a float as Go's `ParseFloat(s, 64)`: decimal and hexadecimal floats, `inf`/`infinity`/`nan`
+/// in any case (the sign only on infinity). Underscores are refused, as `ParseFloat` does outside
+/// base-prefixed literals. Values beyond the range are refused.
+#[must_use]
+pub fn parse_float(text: &str) -> Option<f64> {
+    let (negative, body) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let lower = body.to_ascii_lowercase();
+    if lower == "nan" {
+        return (body.len() == text.len()).then_some(f64::NAN);
+    }
+    let magnitude = match lower.as_str() {
+        "inf" | "infinity" => f64::INFINITY,
+        other if other.starts_with("0x") => parse_hex_float(&other[2..])?,
+        _ => {
+            let allowed =
+                |b: u8| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-');
+            if !body.bytes().all(allowed) || !body.bytes().any(|b| b.is_ascii_digit()) {
+                return None;
+            }
+            body.parse::<f64>().ok().filter(|v| v.is_finite())?
+        }
+    };
+    Some(if negative { -magnitude } else { magnitude })
+}
+
+/// `1.8p-3` after the `0x`: mantissa digits in base 16, a mandatory binary exponent. Exact for up
+/// to 16 significant digits; further digits are dropped with correct rounding of what remains.
+fn parse_hex_float(body: &str) -> Option<f64> {
+    let (mantissa, exponent) = body.split_once('p')?;
+    let exponent: i32 = exponent.parse().ok()?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let mut value = 0.0_f64;
+    for digit in whole.chars().chain(fraction.chars()) {
+        value = value * 16.0 + f64::from(digit.to_digit(16)?);
+    }
+    let scaled = value * 2.0_f64.powi(exponent - 4 * fraction.len() as i32);
+    scaled.is_finite().then_some(scaled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn samples_read_as_in_prometheus() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (1e-6, "0.000001"),
+            (1e-7, "1e-07"),
+            (123_456_789.125, "123456789.125"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (1.25e300, "1.25e+300"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (f64::NAN, "NaN"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (175_949_043_212_599.625, "175949043212599.62"),
+        ] {
+            assert_eq!(format_sample(value), expected);
+        }
+    }
+
+    #[test]
+    fn other_forms_read_as_in_go() {
+        assert_eq!(format_f(1e21), "1000000000000000000000");
+        assert_eq!(format_f(1e-7), "0.0000001");
+        assert_eq!(format_e(1.0), "1e+00");
+        assert_eq!(format_e(12345.0), "1.2345e+04");
+        assert_eq!(format_g(1e-5), "1e-05");
+        assert_eq!(format_g(0.0001), "0.0001");
+        assert_eq!(format_g(1e20), "100000000000000000000");
+        assert_eq!(format_open_metrics(1.0), "1.0");
+        assert_eq!(format_open_metrics(0.5), "0.5");
+        assert_eq!(format_open_metrics(1e21), "1e+21");
+        assert_eq!(format_open_metrics(f64::INFINITY), "+Inf");
+    }
+
+    #[test]
+    fn parses_what_go_parses() {
+        for (text, expected) in [
+            ("1", Some(1.0)),
+            ("+1.5e3", Some(1500.0)),
+            (".5", Some(0.5)),
+            ("5.", Some(5.0)),
+            ("0x1p-2", Some(0.25)),
+            ("0x1.8p1", Some(3.0)),
+            ("Inf", Some(f64::INFINITY)),
+            ("-infinity", Some(f64::NEG_INFINITY)),
+            ("0x10", None),
+            ("1_000", None),
+            ("1e400", None),
+            ("+nan", None),
+            ("", None),
+            (".", None),
+            ("e5", None),
+            ("1 ", None),
+        ] {
+            assert_eq!(parse_float(text), expected, "{text}");
+        }
+        assert!(parse_float("NaN").is_some_and(f64::is_nan));
+    }
+
+    proptest! {
+        #[test]
+        fn every_form_reads_back_to_the_same_bits(bits: u64) {
+            let value = f64::from_bits(bits);
+            prop_assume!(!value.is_nan());
+            for text in [format_sample(value), format_f(value), format_e(value), format_g(value)] {
+                let back = parse_float(&text).map(f64::to_bits);
+                prop_assert_eq!(back, Some(bits), "{}", text);
+            }
+        }
+    }
+}
