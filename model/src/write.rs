@@ -92,6 +92,9 @@ pub enum InvalidLabels {
     /// A name occurs twice.
     #[error("duplicated label {0}")]
     Duplicate(String),
+    /// The label bytes are no labels.
+    #[error("label cannot be decoded")]
+    Malformed,
     /// A limit on labels is exceeded. The text names limit, value and flag.
     #[error("{0}")]
     Limit(String),

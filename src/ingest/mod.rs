@@ -1,0 +1,8 @@
+//! From bytes on the wire to the store's [`tenbin_model::write::WriteRequest`].
+//!
+//! Decoders are pure: bytes in, borrowed entries out, no I/O, no clock. They never allocate by a
+//! length that the sender claims before that length is checked, and never recurse.
+
+pub mod decompress;
+pub mod protobuf;
+pub mod remote_write_v1;

@@ -1,0 +1,493 @@
+//! Remote write 1.0: `prometheus.WriteRequest`, decoded without copying.
+//!
+//! One pass notes for every series where its label bytes stand and reads its samples into one flat
+//! list. The label bytes of a series are contiguous in what every known sender writes; a message
+//! that interleaves other fields is legal too, and gets its label fields copied together.
+//! Labels are parsed only when the store asks for them.
+//!
+//! Schema (field numbers): WriteRequest{timeseries=1, metadata=3}, TimeSeries{labels=1, samples=2,
+//! exemplars=3, histograms=4}, Label{name=1, value=2}, Sample{value=1 double, timestamp=2 int64}.
+//! Source: <https://prometheus.io/docs/specs/prw/remote_write_spec/>.
+
+use tenbin_model::Sample;
+use tenbin_model::write::{InvalidLabels, WriteRequest, canonicalise};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::protobuf::{Walker, WireError, wire};
+use crate::limits::WriteLimits;
+
+/// Why a body is no acceptable request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not a `WriteRequest`.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// More of something than allowed. The text names limit, value and flag.
+    #[error("{0}")]
+    Limit(String),
+}
+
+/// One series of the request.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    labels_start: u32,
+    labels_end: u32,
+    samples_start: u32,
+    samples_end: u32,
+    /// The label bytes stand in the side buffer instead of the body.
+    copied: bool,
+}
+
+/// A decoded request that borrows the body.
+#[derive(Debug)]
+pub struct RemoteWriteV1<'a> {
+    body: &'a [u8],
+    limits: &'a WriteLimits,
+    entries: Vec<Entry>,
+    samples: Vec<Sample>,
+    copied_labels: Vec<u8>,
+    /// Native histograms in the request, which are counted and not stored.
+    histograms_seen: u64,
+}
+
+impl<'a> RemoteWriteV1<'a> {
+    /// Walks the decompressed body.
+    ///
+    /// # Errors
+    /// When it is no `WriteRequest` or exceeds a limit.
+    pub fn decode(body: &'a [u8], limits: &'a WriteLimits) -> Result<Self, DecodeError> {
+        let mut request = Self {
+            body,
+            limits,
+            entries: Vec::new(),
+            samples: Vec::new(),
+            copied_labels: Vec::new(),
+            histograms_seen: 0,
+        };
+        let mut walker = Walker::new(body);
+        while !walker.is_done() {
+            let tag = walker.tag()?;
+            match (tag.field, tag.wire_type) {
+                (1, wire::BYTES) => {
+                    let message = walker.bytes()?;
+                    request.series(walker.position() - message.len(), message)?;
+                }
+                (1, _) => return Err(walker.wrong_type(tag).into()),
+                _ => walker.skip(tag)?,
+            }
+        }
+        Ok(request)
+    }
+
+    /// Native histograms that the request carried.
+    #[must_use]
+    pub fn histograms_seen(&self) -> u64 {
+        self.histograms_seen
+    }
+
+    /// Float samples that the request carried.
+    #[must_use]
+    pub fn sample_count(&self) -> usize {
+        self.samples.len()
+    }
+
+    fn series(&mut self, base: usize, message: &'a [u8]) -> Result<(), DecodeError> {
+        let samples_start = self.samples.len() as u32;
+        let mut walker = Walker::new(message);
+        let (mut first_label, mut after_label) = (0, 0);
+        let mut contiguous = true;
+        while !walker.is_done() {
+            let field_start = walker.position();
+            let tag = walker.tag()?;
+            match (tag.field, tag.wire_type) {
+                (1, wire::BYTES) => {
+                    walker.bytes()?;
+                    if after_label == 0 {
+                        first_label = field_start;
+                    } else if after_label != field_start {
+                        contiguous = false;
+                    }
+                    after_label = walker.position();
+                }
+                (2, wire::BYTES) => {
+                    let sample = decode_sample(walker.bytes()?)?;
+                    self.push_sample(sample)?;
+                }
+                (4, wire::BYTES) => {
+                    walker.bytes()?;
+                    self.histograms_seen += 1;
+                }
+                (1..=4, _) => return Err(walker.wrong_type(tag).into()),
+                _ => walker.skip(tag)?,
+            }
+        }
+        let (labels_start, labels_end) = if contiguous {
+            ((base + first_label) as u32, (base + after_label) as u32)
+        } else {
+            self.copy_labels(message)?
+        };
+        self.push_entry(Entry {
+            labels_start,
+            labels_end,
+            samples_start,
+            samples_end: self.samples.len() as u32,
+            copied: !contiguous,
+        })
+    }
+
+    fn push_sample(&mut self, sample: Sample) -> Result<(), DecodeError> {
+        if self.samples.len() >= self.limits.max_samples_per_request {
+            return Err(DecodeError::Limit(format!(
+                "request holds more than {} samples (flag --web.max-samples-per-request)",
+                self.limits.max_samples_per_request
+            )));
+        }
+        self.samples.push(sample);
+        Ok(())
+    }
+
+    fn push_entry(&mut self, entry: Entry) -> Result<(), DecodeError> {
+        if self.entries.len() >= self.limits.max_series_per_request {
+            return Err(DecodeError::Limit(format!(
+                "request holds more than {} series (flag --web.max-series-per-request)",
+                self.limits.max_series_per_request
+            )));
+        }
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// Gathers scattered label fields in the side buffer.
+    fn copy_labels(&mut self, message: &[u8]) -> Result<(u32, u32), WireError> {
+        let start = self.copied_labels.len();
+        let mut walker = Walker::new(message);
+        while !walker.is_done() {
+            let field_start = walker.position();
+            let tag = walker.tag()?;
+            walker.skip(tag)?;
+            if tag.field == 1 {
+                self.copied_labels
+                    .extend_from_slice(&message[field_start..walker.position()]);
+            }
+        }
+        Ok((start as u32, self.copied_labels.len() as u32))
+    }
+
+    /// The encoded label fields of an entry.
+    fn label_bytes(&self, entry: usize) -> &[u8] {
+        let entry = &self.entries[entry];
+        let buffer = if entry.copied {
+            &self.copied_labels
+        } else {
+            self.body
+        };
+        &buffer[entry.labels_start as usize..entry.labels_end as usize]
+    }
+}
+
+fn decode_sample(message: &[u8]) -> Result<Sample, WireError> {
+    let mut sample = Sample::new(0, 0.0);
+    let mut walker = Walker::new(message);
+    while !walker.is_done() {
+        let tag = walker.tag()?;
+        match (tag.field, tag.wire_type) {
+            (1, wire::FIXED64) => sample.value = f64::from_bits(walker.fixed64()?),
+            (2, wire::VARINT) => sample.timestamp_ms = walker.varint()? as i64,
+            (1 | 2, _) => return Err(walker.wrong_type(tag)),
+            _ => walker.skip(tag)?,
+        }
+    }
+    Ok(sample)
+}
+
+fn decode_label(message: &[u8]) -> Result<(&str, &str), InvalidLabels> {
+    let (mut name, mut value): (&[u8], &[u8]) = (b"", b"");
+    let mut walker = Walker::new(message);
+    let malformed = |_: WireError| InvalidLabels::Malformed;
+    while !walker.is_done() {
+        let tag = walker.tag().map_err(malformed)?;
+        match (tag.field, tag.wire_type) {
+            (1, wire::BYTES) => name = walker.bytes().map_err(malformed)?,
+            (2, wire::BYTES) => value = walker.bytes().map_err(malformed)?,
+            _ => walker.skip(tag).map_err(malformed)?,
+        }
+    }
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| InvalidLabels::Utf8);
+    Ok((text(name)?, text(value)?))
+}
+
+impl WriteRequest for RemoteWriteV1<'_> {
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[inline]
+    fn identity_hash(&self, entry: usize, seed: u64) -> u64 {
+        xxh3_64_with_seed(self.label_bytes(entry), seed)
+    }
+
+    fn labels<'r>(
+        &'r self,
+        entry: usize,
+        out: &mut Vec<(&'r str, &'r str)>,
+    ) -> Result<(), InvalidLabels> {
+        out.clear();
+        let mut walker = Walker::new(self.label_bytes(entry));
+        while !walker.is_done() {
+            let field = walker.tag().and_then(|_| walker.bytes());
+            let message = field.map_err(|_| InvalidLabels::Malformed)?;
+            out.push(decode_label(message)?);
+            self.limits.check_label_count(out.len())?;
+        }
+        self.limits.check_labels(out)?;
+        canonicalise(out)
+    }
+
+    #[inline]
+    fn samples(&self, entry: usize) -> &[Sample] {
+        let entry = &self.entries[entry];
+        &self.samples[entry.samples_start as usize..entry.samples_end as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use prost::Message;
+
+    /// The same messages by prost: the oracle.
+    #[derive(Clone, PartialEq, Message)]
+    struct PbRequest {
+        #[prost(message, repeated, tag = "1")]
+        timeseries: Vec<PbSeries>,
+        #[prost(message, repeated, tag = "3")]
+        metadata: Vec<PbMetadata>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct PbMetadata {
+        #[prost(int32, tag = "1")]
+        kind: i32,
+        #[prost(string, tag = "2")]
+        name: String,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct PbSeries {
+        #[prost(message, repeated, tag = "1")]
+        labels: Vec<PbLabel>,
+        #[prost(message, repeated, tag = "2")]
+        samples: Vec<PbSample>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct PbLabel {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(string, tag = "2")]
+        value: String,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct PbSample {
+        #[prost(double, tag = "1")]
+        value: f64,
+        #[prost(int64, tag = "2")]
+        timestamp: i64,
+    }
+
+    fn request(series: &[(&[(&str, &str)], &[(i64, f64)])]) -> PbRequest {
+        PbRequest {
+            timeseries: series
+                .iter()
+                .map(|(labels, samples)| PbSeries {
+                    labels: labels
+                        .iter()
+                        .map(|(n, v)| PbLabel {
+                            name: (*n).into(),
+                            value: (*v).into(),
+                        })
+                        .collect(),
+                    samples: samples
+                        .iter()
+                        .map(|(t, v)| PbSample {
+                            value: *v,
+                            timestamp: *t,
+                        })
+                        .collect(),
+                })
+                .collect(),
+            metadata: vec![PbMetadata {
+                kind: 1,
+                name: "m".into(),
+            }],
+        }
+    }
+
+    fn labels_of<'r>(
+        request: &'r RemoteWriteV1<'_>,
+        entry: usize,
+    ) -> Result<Vec<(&'r str, &'r str)>, InvalidLabels> {
+        let mut out = Vec::new();
+        request.labels(entry, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn decodes_series_and_samples() {
+        let body = request(&[
+            (
+                &[("b", ""), ("__name__", "up"), ("a", "é")],
+                &[(1, 1.5), (-2, f64::NAN)],
+            ),
+            (&[("__name__", "x")], &[]),
+            (&[("a", "no name")], &[(3, 0.0)]),
+        ])
+        .encode_to_vec();
+        let limits = WriteLimits::default();
+        let decoded = RemoteWriteV1::decode(&body, &limits).unwrap();
+        assert_eq!(decoded.len(), 3);
+        assert_eq!(
+            labels_of(&decoded, 0).unwrap(),
+            [("__name__", "up"), ("a", "é")]
+        );
+        assert_eq!(decoded.samples(0)[0], Sample::new(1, 1.5));
+        assert_eq!(decoded.samples(0)[1].timestamp_ms, -2);
+        assert!(decoded.samples(1).is_empty());
+        assert_eq!(labels_of(&decoded, 2), Err(InvalidLabels::NoMetricName));
+        assert_ne!(decoded.identity_hash(0, 1), decoded.identity_hash(1, 1));
+    }
+
+    #[test]
+    fn scattered_labels_have_the_same_identity() {
+        let limits = WriteLimits::default();
+        let label = |name: &str, value: &str| {
+            let message = PbLabel {
+                name: name.into(),
+                value: value.into(),
+            }
+            .encode_to_vec();
+            [&[0x0a, message.len() as u8][..], &message].concat()
+        };
+        let sample = {
+            let message = PbSample {
+                value: 1.0,
+                timestamp: 5,
+            }
+            .encode_to_vec();
+            [&[0x12, message.len() as u8][..], &message].concat()
+        };
+        let wrap = |series: Vec<u8>| [&[0x0a, series.len() as u8][..], &series].concat();
+        let (name, job) = (label("__name__", "up"), label("job", "x"));
+        let together = wrap([&name[..], &job, &sample].concat());
+        let apart = wrap([&name[..], &sample, &job].concat());
+        let together = RemoteWriteV1::decode(&together, &limits).unwrap();
+        let apart = RemoteWriteV1::decode(&apart, &limits).unwrap();
+        assert_eq!(labels_of(&together, 0), labels_of(&apart, 0));
+        assert_eq!(together.identity_hash(0, 7), apart.identity_hash(0, 7));
+        assert_eq!(apart.samples(0).len(), 1);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_or_a_shorter_request() {
+        let body = request(&[
+            (&[("__name__", "up"), ("job", "x")], &[(1, 1.0), (2, 2.0)]),
+            (&[("__name__", "down")], &[(1, 1.0)]),
+        ])
+        .encode_to_vec();
+        let limits = WriteLimits::default();
+        for end in 0..body.len() {
+            if let Ok(decoded) = RemoteWriteV1::decode(&body[..end], &limits) {
+                assert!(decoded.len() <= 2);
+            }
+        }
+    }
+
+    #[test]
+    fn limits_are_named() {
+        let series: (&[(&str, &str)], &[(i64, f64)]) =
+            (&[("__name__", "up")], &[(1, 1.0), (2, 2.0)]);
+        let body = request(&[series; 3]).encode_to_vec();
+        let few_series = WriteLimits {
+            max_series_per_request: 2,
+            ..WriteLimits::default()
+        };
+        let error = RemoteWriteV1::decode(&body, &few_series)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "request holds more than 2 series (flag --web.max-series-per-request)"
+        );
+        let few_samples = WriteLimits {
+            max_samples_per_request: 5,
+            ..WriteLimits::default()
+        };
+        let error = RemoteWriteV1::decode(&body, &few_samples)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("--web.max-samples-per-request"), "{error}");
+        let few_labels = WriteLimits {
+            max_labels_per_series: 0,
+            ..WriteLimits::default()
+        };
+        let decoded = RemoteWriteV1::decode(&body, &few_labels).unwrap();
+        assert!(matches!(
+            labels_of(&decoded, 0),
+            Err(InvalidLabels::Limit(_))
+        ));
+    }
+
+    fn any_request() -> impl Strategy<Value = PbRequest> {
+        let label = (".{0,5}", ".{0,5}").prop_map(|(name, value)| PbLabel { name, value });
+        let sample = (any::<i64>(), any::<f64>())
+            .prop_map(|(timestamp, value)| PbSample { value, timestamp });
+        let series = (
+            prop::collection::vec(label, 0..4),
+            prop::collection::vec(sample, 0..4),
+        )
+            .prop_map(|(labels, samples)| PbSeries { labels, samples });
+        prop::collection::vec(series, 0..5).prop_map(|timeseries| PbRequest {
+            timeseries,
+            metadata: vec![],
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_prost(request in any_request()) {
+            let body = request.encode_to_vec();
+            let request = PbRequest::decode(&body[..]).unwrap();
+            let limits = WriteLimits::default();
+            let decoded = RemoteWriteV1::decode(&body, &limits).unwrap();
+            prop_assert_eq!(decoded.len(), request.timeseries.len());
+            for (entry, series) in request.timeseries.iter().enumerate() {
+                let samples = decoded.samples(entry);
+                prop_assert_eq!(samples.len(), series.samples.len());
+                for (got, expected) in samples.iter().zip(&series.samples) {
+                    prop_assert_eq!(got.timestamp_ms, expected.timestamp);
+                    prop_assert_eq!(got.value.to_bits(), expected.value.to_bits());
+                }
+                let mut expected: Vec<_> =
+                    series.labels.iter().map(|l| (l.name.as_str(), l.value.as_str())).collect();
+                let valid = canonicalise(&mut expected);
+                match labels_of(&decoded, entry) {
+                    Ok(labels) => prop_assert_eq!(labels, expected),
+                    Err(error) => prop_assert_eq!(Err(error), valid),
+                }
+            }
+        }
+
+        #[test]
+        fn random_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            let limits = WriteLimits::default();
+            let ours = RemoteWriteV1::decode(&body, &limits);
+            if let Ok(decoded) = &ours {
+                for entry in 0..decoded.len() {
+                    let _ = labels_of(decoded, entry);
+                    let _ = decoded.identity_hash(entry, 0);
+                }
+            }
+            // What prost reads, the hand decoder reads too.
+            if PbRequest::decode(&body[..]).is_ok() {
+                prop_assert!(ours.is_ok());
+            }
+        }
+    }
+}
