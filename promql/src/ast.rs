@@ -287,9 +287,10 @@ pub struct TimeModifiers {
 /// An instant vector selector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VectorSelector {
-    /// The metric name written before the braces or as a quoted string inside; empty if none.
+    /// The metric name written before the braces; empty if there is none, also where a quoted
+    /// name stands inside them.
     pub name: String,
-    /// All matchers, the one for the name included.
+    /// All matchers in the order written; the one for `name` comes last.
     pub matchers: Vec<Matcher>,
     /// `offset` and `@`.
     pub time: TimeModifiers,
@@ -511,6 +512,23 @@ impl ValueType {
             Self::Vector => "vector",
             Self::Matrix => "matrix",
             Self::String => "string",
+        }
+    }
+}
+
+impl DurationExpr {
+    /// Place in the query.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        match self {
+            Self::Number(number) => number.span,
+            Self::Step(span)
+            | Self::Range(span)
+            | Self::Binary { span, .. }
+            | Self::Unary { span, .. }
+            | Self::MinOf { span, .. }
+            | Self::MaxOf { span, .. }
+            | Self::Paren { span, .. } => *span,
         }
     }
 }

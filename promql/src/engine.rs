@@ -8,6 +8,7 @@ use std::time::Instant;
 use tenbin_model::{Annotations, Queryable, SampleBuffer};
 
 use crate::ast::{Expr, ValueType};
+use crate::duration::resolve;
 use crate::error::EvalError;
 use crate::eval::budget::Budget;
 use crate::eval::grid::Grid;
@@ -78,14 +79,20 @@ pub fn evaluate(
         )));
     }
     let started = Instant::now();
-    let plan = plan::plan(expr, range, options)?;
-    let querier = store.querier(plan.range)?;
-    let preparation_s = started.elapsed().as_secs_f64();
     let end_ms = if is_instant {
         range.start_ms
     } else {
         range.end_ms
     };
+    let range = &QueryRange {
+        end_ms,
+        ..range.clone()
+    };
+    let mut resolved = expr.clone();
+    resolve(&mut resolved, range.start_ms, end_ms, range.step_ms)?;
+    let plan = plan::plan(&resolved, range, options)?;
+    let querier = store.querier(plan.range)?;
+    let preparation_s = started.elapsed().as_secs_f64();
     let Some(grid) = Grid::new(range.start_ms, end_ms, range.step_ms)? else {
         return Ok(QueryResult {
             value: Value::Matrix(Vec::new()),

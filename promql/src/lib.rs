@@ -8,17 +8,30 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+pub mod ast_json;
+mod check;
+pub mod duration;
 pub mod engine;
 pub mod error;
 #[allow(dead_code, reason = "native histograms will use the rest")]
 mod eval;
 #[allow(dead_code, reason = "native histograms will use the rest")]
 mod functions;
+mod lexer;
 pub mod options;
 pub mod parser;
+pub mod prettify;
+pub mod print;
+mod selectors;
 pub mod signatures;
+mod token;
 pub mod value;
 
+pub use ast_json::ast_json;
+pub use duration::resolve;
 pub use engine::{CancelToken, QueryRange, evaluate};
 pub use error::{EvalError, ParseError};
-pub use parser::parse;
+pub use parser::{ParseLimits, parse, parse_matchers, parse_with_limits};
+pub use prettify::prettify;
+pub use print::print;
+pub use selectors::selectors;

