@@ -12,6 +12,7 @@
 
 pub mod annotations;
 pub mod histogram;
+pub mod kahan;
 pub mod labels;
 pub mod matcher;
 pub mod query;

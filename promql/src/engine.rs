@@ -3,12 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tenbin_model::Queryable;
+use std::time::Instant;
 
-use crate::ast::Expr;
+use tenbin_model::{Annotations, Queryable, SampleBuffer};
+
+use crate::ast::{Expr, ValueType};
+use crate::duration::resolve;
 use crate::error::EvalError;
+use crate::eval::budget::Budget;
+use crate::eval::grid::Grid;
+use crate::eval::notes::Notes;
+use crate::eval::stats::Tally;
+use crate::eval::{Evaluator, plan, result};
 use crate::options::EngineOptions;
-use crate::value::QueryResult;
+use crate::value::{QueryResult, QueryStats, Value};
 
 /// When and how an expression is evaluated.
 #[derive(Debug, Clone)]
@@ -55,12 +63,73 @@ impl CancelToken {
 /// # Errors
 /// See [`EvalError`].
 pub fn evaluate(
-    _store: &dyn Queryable,
+    store: &dyn Queryable,
     _query_text: &str,
-    _expr: &Expr,
-    _range: &QueryRange,
-    _options: &EngineOptions,
-    _cancel: &CancelToken,
+    expr: &Expr,
+    range: &QueryRange,
+    options: &EngineOptions,
+    cancel: &CancelToken,
 ) -> Result<QueryResult, EvalError> {
-    Err(EvalError::Unsupported("evaluation".to_owned()))
+    let is_instant = range.step_ms == 0;
+    let value_type = expr.value_type();
+    if !is_instant && !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
+        return Err(EvalError::BadQuery(format!(
+            "invalid expression type {:?} for range query, must be Scalar or instant Vector",
+            value_type.documented_name()
+        )));
+    }
+    let started = Instant::now();
+    let end_ms = if is_instant {
+        range.start_ms
+    } else {
+        range.end_ms
+    };
+    let range = &QueryRange {
+        end_ms,
+        ..range.clone()
+    };
+    let mut resolved = expr.clone();
+    resolve(&mut resolved, range.start_ms, end_ms, range.step_ms)?;
+    let plan = plan::plan(&resolved, range, options)?;
+    let querier = store.querier(plan.range)?;
+    let preparation_s = started.elapsed().as_secs_f64();
+    let Some(grid) = Grid::new(range.start_ms, end_ms, range.step_ms)? else {
+        return Ok(QueryResult {
+            value: Value::Matrix(Vec::new()),
+            annotations: Annotations::default(),
+            stats: QueryStats::default(),
+        });
+    };
+    let mut evaluator = Evaluator {
+        querier: &*querier,
+        options,
+        budget: Budget::new(options, cancel),
+        notes: Notes::default(),
+        tally: Tally::new(grid.steps, options.features.per_step_stats),
+        buffer: SampleBuffer::default(),
+    };
+    let inner = Instant::now();
+    let value = result::evaluate(&mut evaluator, &plan.root, &grid, is_instant)?;
+    let inner_eval_s = inner.elapsed().as_secs_f64();
+    let sorting = Instant::now();
+    let value = result::sorted(value);
+    let tally = evaluator.tally;
+    let stats = QueryStats {
+        preparation_s,
+        inner_eval_s,
+        result_sort_s: sorting.elapsed().as_secs_f64(),
+        eval_total_s: started.elapsed().as_secs_f64(),
+        total_queryable_samples: tally.total,
+        samples_read: tally.read,
+        peak_samples: evaluator.budget.peak_samples(),
+        samples_per_step: tally.per_step.map(|counts| {
+            let timed = counts.into_iter().enumerate();
+            timed.map(|(step, n)| (grid.time(step), n)).collect()
+        }),
+    };
+    Ok(QueryResult {
+        value,
+        annotations: evaluator.notes.finish(),
+        stats,
+    })
 }

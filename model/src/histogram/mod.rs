@@ -6,6 +6,10 @@
 //! exponential (bucket `i` covers `(base^(i-1), base^i]` with `base = 2^(2^-schema)`); schema -53
 //! has custom upper bounds in `custom_values`. Source: Prometheus `model/histogram`.
 
+mod algebra;
+
+pub use algebra::{Combined, IncompatibleSchemas};
+
 use crate::sample::is_stale;
 
 /// The schema number of histograms with custom bucket bounds.

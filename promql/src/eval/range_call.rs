@@ -1,0 +1,320 @@
+//! Calls of functions over windows: on a range selector, one series after the other straight from
+//! the store; on a subquery, on the result of the inner expression.
+//!
+//! Source: the range-vector part of Prometheus' `eval` for calls in `promql/engine.go`.
+
+use std::sync::Arc;
+
+use tenbin_model::{CounterResetHint, Labels, SampleBuffer, SeriesSet, TimeRange};
+
+use crate::error::EvalError;
+use crate::eval::column::{Data, Scalars, Series};
+use crate::eval::grid::Grid;
+use crate::eval::names;
+use crate::eval::plan::{Call, Kind, Node, RangeSelector, Subquery};
+use crate::eval::stats::Tally;
+use crate::eval::window::{CallState, Frame, remove_stale, slide_mixed};
+use crate::eval::{Evaluator, Fate, Visit};
+use crate::functions::WindowFunction;
+
+/// The series that a call works on.
+pub(crate) enum RangeInput {
+    /// Read from the store series by series.
+    Stored(Box<dyn SeriesSet>),
+    /// The result of a subquery, with the grid that it was evaluated on.
+    Evaluated(Vec<Series>, Grid),
+}
+
+impl RangeInput {
+    fn len(&self) -> usize {
+        match self {
+            Self::Stored(set) => set.len(),
+            Self::Evaluated(all, _) => all.len(),
+        }
+    }
+
+    fn labels(&self, at: usize) -> Result<Labels, EvalError> {
+        match self {
+            Self::Stored(set) => Ok(set.labels(at)?),
+            Self::Evaluated(all, _) => Ok(all[at].labels.clone()),
+        }
+    }
+
+    /// Whether the name of a series is already marked for dropping.
+    fn drops_name(&self, at: usize) -> bool {
+        match self {
+            Self::Stored(_) => false,
+            Self::Evaluated(all, _) => all[at].drop_name,
+        }
+    }
+
+    fn read(
+        &self,
+        at: usize,
+        range: TimeRange,
+        samples: &mut SampleBuffer,
+    ) -> Result<(), EvalError> {
+        match self {
+            Self::Stored(set) => set.read(at, range, samples)?,
+            Self::Evaluated(all, grid) => samples_of(&all[at], grid, samples),
+        }
+        Ok(())
+    }
+}
+
+/// Turns a column into samples. Hints about counter resets are forgotten: they speak of the sample
+/// before in the store, which need not be the one before in the subquery's result.
+fn samples_of(series: &Series, grid: &Grid, samples: &mut SampleBuffer) {
+    samples.clear();
+    for step in series.floats.iter() {
+        samples.timestamps_ms.push(grid.time(step));
+        samples.values.push(series.values[step]);
+    }
+    for (step, slot) in series.histograms.iter().flatten().enumerate() {
+        let Some(histogram) = slot else { continue };
+        samples.histogram_timestamps_ms.push(grid.time(step));
+        let explicit = matches!(
+            histogram.counter_reset_hint,
+            CounterResetHint::Reset | CounterResetHint::NotReset
+        );
+        samples.histograms.push(if explicit {
+            let mut unknown = (**histogram).clone();
+            unknown.counter_reset_hint = CounterResetHint::Unknown;
+            Arc::new(unknown)
+        } else {
+            Arc::clone(histogram)
+        });
+    }
+}
+
+impl<'a> Evaluator<'a> {
+    /// Evaluates a call of a function over windows.
+    pub(crate) fn window_call(
+        &mut self,
+        call: &Call<'_>,
+        function: &'static WindowFunction,
+        grid: &Grid,
+    ) -> Result<Data, EvalError> {
+        let mut all = Vec::new();
+        self.visit_window_call(call, function, grid, &mut |evaluator, series| {
+            evaluator.budget.charge_bytes(8 * series.steps() as u64)?;
+            let next = Series::new(Labels::empty(), series.steps());
+            all.push(std::mem::replace(series, next));
+            Ok(Fate::Kept)
+        })?;
+        if function.makes_absence {
+            let gaps = crate::functions::absent::absence(&all, call, grid);
+            self.budget.release_series(&all);
+            for series in &gaps {
+                self.budget.charge_series(series)?;
+            }
+            return Ok(Data::Vector(gaps));
+        }
+        if !self.delayed_name_removal() && names::has_duplicates(&all) {
+            return Err(names::same_labelset());
+        }
+        Ok(Data::Vector(all))
+    }
+
+    /// Hands on the result series of a call of a function over windows.
+    pub(crate) fn visit_window_call(
+        &mut self,
+        call: &Call<'_>,
+        function: &'static WindowFunction,
+        grid: &Grid,
+        visit: Visit<'_, 'a>,
+    ) -> Result<(), EvalError> {
+        let is_range = |arg: &&Node<'_>| matches!(arg.kind, Kind::Range(_) | Kind::Subquery(_));
+        let Some(range) = call.args.iter().find(is_range) else {
+            let text = format!("expected a range vector in the call of {}", call.name);
+            return Err(EvalError::BadQuery(text));
+        };
+        let mut params = Vec::new();
+        let (input, frame) = match &range.kind {
+            Kind::Subquery(subquery) => {
+                let evaluated = self.subquery(subquery, grid)?;
+                for arg in call.args.iter().filter(|arg| !is_range(arg)) {
+                    params.push(self.eval_scalar(arg, grid)?);
+                }
+                evaluated
+            }
+            Kind::Range(selector) => {
+                for arg in call.args.iter().filter(|arg| !is_range(arg)) {
+                    params.push(self.eval_scalar(arg, grid)?);
+                }
+                self.stored_input(call, function, selector, grid)?
+            }
+            _ => return Ok(()),
+        };
+        let span = call.args[0].span;
+        self.tally.nothing_read = matches!(input, RangeInput::Evaluated(..));
+        let result = self.window_series(&input, &frame, function, &params, span, visit);
+        self.tally.nothing_read = false;
+        if let RangeInput::Evaluated(all, _) = &input {
+            self.budget.release_series(all);
+        }
+        result
+    }
+
+    fn stored_input(
+        &mut self,
+        call: &Call<'_>,
+        function: &WindowFunction,
+        range: &RangeSelector<'_>,
+        grid: &Grid,
+    ) -> Result<(RangeInput, Frame), EvalError> {
+        let selector = &range.selector;
+        function.check_modifiers(call.name, selector.anchored, selector.smoothed)?;
+        let lookback_ms = self.options.lookback_ms;
+        let frame = Frame {
+            grid: *grid,
+            time: selector.time,
+            range_ms: range.range_ms,
+            before_ms: if selector.anchored || selector.smoothed {
+                lookback_ms
+            } else {
+                0
+            },
+            after_ms: if selector.smoothed { lookback_ms } else { 0 },
+            anchored: selector.anchored,
+            smoothed: selector.smoothed,
+            start_times: function.start_times && self.options.features.use_start_timestamps,
+        };
+        let set = self.select(selector.matchers, grid, selector.around, range.range_ms)?;
+        Ok((RangeInput::Stored(set), frame))
+    }
+
+    /// Evaluates the inner expression of a subquery over all its steps.
+    fn subquery(
+        &mut self,
+        subquery: &Subquery<'_>,
+        grid: &Grid,
+    ) -> Result<(RangeInput, Frame), EvalError> {
+        let frame = Frame {
+            grid: *grid,
+            time: subquery.time,
+            range_ms: subquery.range_ms,
+            before_ms: 0,
+            after_ms: 0,
+            anchored: false,
+            smoothed: false,
+            start_times: false,
+        };
+        let (all, inner) = self.eval_subquery(subquery, grid)?;
+        Ok((RangeInput::Evaluated(all, inner), frame))
+    }
+
+    /// The result of a subquery's inner expression and the grid it was evaluated on: multiples of
+    /// its step inside the windows of all outer steps.
+    pub(crate) fn eval_subquery(
+        &mut self,
+        subquery: &Subquery<'_>,
+        grid: &Grid,
+    ) -> Result<(Vec<Series>, Grid), EvalError> {
+        let open_start = subquery
+            .time
+            .apply(grid.start_ms)
+            .saturating_sub(subquery.range_ms);
+        let end = subquery.time.apply(grid.last());
+        let step = subquery.step_ms;
+        let start = open_start
+            .div_euclid(step)
+            .saturating_mul(step)
+            .saturating_add(step);
+        let Some(inner) = Grid::new(start, end, step)? else {
+            return Ok((Vec::new(), *grid));
+        };
+        let outer = std::mem::replace(&mut self.tally, Tally::new(1, false));
+        let result = self.eval(&subquery.inner, &inner);
+        let inside = std::mem::replace(&mut self.tally, outer);
+        self.tally.read += inside.read;
+        let all = match result? {
+            Data::Vector(all) => all,
+            Data::Scalar(scalars) => vec![series_of(&scalars, &inner)],
+            Data::Text(_) => return Err(EvalError::BadQuery("string in a subquery".to_owned())),
+        };
+        Ok((all, inner))
+    }
+
+    fn window_series(
+        &mut self,
+        input: &RangeInput,
+        frame: &Frame,
+        function: &'static WindowFunction,
+        params: &[Scalars],
+        span: crate::ast::Span,
+        visit: Visit<'_, 'a>,
+    ) -> Result<(), EvalError> {
+        let covers = frame.covers();
+        let mut samples = std::mem::take(&mut self.buffer);
+        let mut scratch = Vec::new();
+        let mut out = Series::new(Labels::empty(), frame.grid.steps);
+        for at in 0..input.len() {
+            self.budget.check()?;
+            input.read(at, covers, &mut samples)?;
+            remove_stale(&mut samples);
+            if samples.is_empty() {
+                continue;
+            }
+            let held = samples.len() as u64;
+            self.budget.charge(held)?;
+            let labels = input.labels(at)?;
+            out.reset();
+            let mut state = CallState {
+                notes: &mut self.notes,
+                tally: &mut self.tally,
+                metric: labels.metric_name(),
+                span,
+                params,
+                scratch: &mut scratch,
+            };
+            if samples.histograms.is_empty() {
+                (function.floats)(&samples, frame, &mut state, &mut out)?;
+            } else {
+                slide_mixed(&samples, frame, &mut state, &mut out, function.mixed)?;
+            }
+            self.budget.release(held);
+            if function.is_for_counters && !out.floats.is_empty() {
+                self.check_counter_name(&labels, span);
+            }
+            if out.is_empty() {
+                continue;
+            }
+            out.labels = labels;
+            if !function.keeps_name || input.drops_name(at) {
+                self.drop_name(&mut out);
+            }
+            self.hand_on(&mut out, visit)?;
+        }
+        self.buffer = samples;
+        Ok(())
+    }
+
+    /// Remarks on a series that does not look like a counter.
+    fn check_counter_name(&mut self, labels: &Labels, span: crate::ast::Span) {
+        let name = labels.metric_name();
+        if name.is_empty() {
+            return;
+        }
+        if self.options.features.type_and_unit_labels {
+            let kind = labels.value_of("__type__");
+            if kind != "counter" && kind != "histogram" {
+                self.notes.type_not_counter(name, kind, span);
+            }
+            return;
+        }
+        let suffixes = ["_total", "_sum", "_count", "_bucket"];
+        if !suffixes.iter().any(|suffix| name.ends_with(suffix)) {
+            self.notes.maybe_not_counter(name, span);
+        }
+    }
+}
+
+/// A scalar as a series without labels.
+pub(crate) fn series_of(scalars: &Scalars, grid: &Grid) -> Series {
+    let mut series = Series::new(Labels::empty(), grid.steps);
+    for step in 0..grid.steps {
+        series.set_float(step, scalars.at(step));
+    }
+    series
+}

@@ -1,0 +1,180 @@
+//! From the columns of the root node to the value of the query.
+//!
+//! An instant query keeps the order of its series, a range query's series are sorted by labels. A
+//! range selector at the root of an instant query returns its samples as they are. Source:
+//! `execEvalStmt` and `matrixSelector` in Prometheus' `promql/engine.go`.
+
+use std::sync::Arc;
+
+use tenbin_model::{SampleBuffer, TimeRange};
+
+use crate::error::EvalError;
+use crate::eval::Evaluator;
+use crate::eval::column::{Data, Series, histogram_size};
+use crate::eval::grid::Grid;
+use crate::eval::names::drop_marked_names;
+use crate::eval::plan::{Kind, Node, RangeSelector, Subquery};
+use crate::eval::range_call::series_of;
+use crate::eval::window::remove_stale;
+use crate::value::{MatrixSeries, SampleValue, Value, VectorSample};
+
+/// Evaluates the root of a query.
+pub(crate) fn evaluate(
+    evaluator: &mut Evaluator<'_>,
+    root: &Node<'_>,
+    grid: &Grid,
+    is_instant: bool,
+) -> Result<Value, EvalError> {
+    match &root.kind {
+        Kind::Range(range) => return evaluator.raw_range(range, grid).map(Value::Matrix),
+        Kind::Subquery(subquery) => return evaluator.raw_subquery(subquery, grid),
+        _ => {}
+    }
+    let data = evaluator.eval(root, grid)?;
+    let all = match data {
+        Data::Text(value) => {
+            return Ok(Value::String {
+                timestamp_ms: grid.start_ms,
+                value,
+            });
+        }
+        Data::Scalar(scalars) if is_instant => {
+            return Ok(Value::Scalar {
+                timestamp_ms: grid.start_ms,
+                value: scalars.at(0),
+            });
+        }
+        Data::Scalar(scalars) => vec![series_of(&scalars, grid)],
+        Data::Vector(all) => evaluator.final_names(all)?,
+    };
+    if is_instant {
+        return Ok(Value::Vector(samples_of(all, grid.start_ms)));
+    }
+    Ok(Value::Matrix(
+        all.into_iter()
+            .map(|series| matrix_series(series, grid))
+            .collect(),
+    ))
+}
+
+/// The value with its series in their final order.
+pub(crate) fn sorted(mut value: Value) -> Value {
+    if let Value::Matrix(all) = &mut value {
+        all.sort_by(|a, b| a.labels.cmp(&b.labels));
+    }
+    value
+}
+
+fn samples_of(all: Vec<Series>, timestamp_ms: i64) -> Vec<VectorSample> {
+    all.into_iter()
+        .filter_map(|series| {
+            let value = series.get(0)?;
+            Some(VectorSample {
+                labels: series.labels,
+                timestamp_ms,
+                value,
+            })
+        })
+        .collect()
+}
+
+fn matrix_series(series: Series, grid: &Grid) -> MatrixSeries {
+    let floats = series
+        .floats
+        .iter()
+        .map(|step| (grid.time(step), series.values[step]))
+        .collect();
+    let histograms = series
+        .histograms
+        .iter()
+        .flatten()
+        .enumerate()
+        .filter_map(|(step, slot)| Some((grid.time(step), Arc::clone(slot.as_ref()?))))
+        .collect();
+    MatrixSeries {
+        labels: series.labels,
+        floats,
+        histograms,
+    }
+}
+
+impl Evaluator<'_> {
+    fn final_names(&self, all: Vec<Series>) -> Result<Vec<Series>, EvalError> {
+        if self.delayed_name_removal() {
+            drop_marked_names(all)
+        } else {
+            Ok(all)
+        }
+    }
+
+    /// The samples of a range selector as they are stored.
+    fn raw_range(
+        &mut self,
+        range: &RangeSelector<'_>,
+        grid: &Grid,
+    ) -> Result<Vec<MatrixSeries>, EvalError> {
+        let selector = &range.selector;
+        let set = self.select(selector.matchers, grid, selector.around, range.range_ms)?;
+        let end_ms = selector.time.apply(grid.start_ms);
+        let start_ms = end_ms.saturating_sub(range.range_ms);
+        let lookback_ms = self.options.lookback_ms;
+        let extended = selector.anchored || selector.smoothed;
+        let covers = TimeRange::new(
+            start_ms
+                .saturating_sub(if extended { lookback_ms } else { 0 })
+                .saturating_add(1),
+            end_ms.saturating_add(if selector.smoothed { lookback_ms } else { 0 }),
+        );
+        let mut samples = SampleBuffer::default();
+        let mut result = Vec::new();
+        for at in 0..set.len() {
+            self.budget.check()?;
+            set.read(at, covers, &mut samples)?;
+            remove_stale(&mut samples);
+            if samples.is_empty() {
+                continue;
+            }
+            if extended {
+                return Err(EvalError::Unsupported("anchored and smoothed".to_owned()));
+            }
+            let sizes: u64 = samples.histograms.iter().map(|h| histogram_size(h)).sum();
+            let size = samples.timestamps_ms.len() as u64 + sizes;
+            self.budget.charge(size)?;
+            self.tally.sample(0, size);
+            result.push(MatrixSeries {
+                labels: set.labels(at)?,
+                floats: zipped(&samples.timestamps_ms, samples.values.iter().copied()),
+                histograms: zipped(
+                    &samples.histogram_timestamps_ms,
+                    samples.histograms.iter().cloned(),
+                ),
+            });
+        }
+        Ok(result)
+    }
+
+    /// The result of a subquery at the root: all its inner steps.
+    fn raw_subquery(&mut self, subquery: &Subquery<'_>, grid: &Grid) -> Result<Value, EvalError> {
+        let (all, inner) = self.eval_subquery(subquery, grid)?;
+        let all = self.final_names(all)?;
+        for series in &all {
+            let steps = (0..series.steps()).filter_map(|step| series.get(step));
+            let size: u64 = steps
+                .map(|value| match value {
+                    SampleValue::Float(_) => 1,
+                    SampleValue::Histogram(h) => histogram_size(&h),
+                })
+                .sum();
+            self.tally.total += size;
+        }
+        Ok(Value::Matrix(
+            all.into_iter()
+                .map(|series| matrix_series(series, &inner))
+                .collect(),
+        ))
+    }
+}
+
+fn zipped<T>(times: &[i64], values: impl Iterator<Item = T>) -> Vec<(i64, T)> {
+    times.iter().copied().zip(values).collect()
+}

@@ -1,0 +1,260 @@
+//! Aggregations over the samples of a window: `sum_over_time`, `avg_over_time`,
+//! `count_over_time`, `stddev_over_time`, `stdvar_over_time`, `quantile_over_time`,
+//! `mad_over_time`, `present_over_time`.
+//!
+//! Sums are compensated, in the order of the samples. Source: Prometheus `promql/functions.go`.
+
+use tenbin_model::{SampleBuffer, kahan};
+
+use crate::error::EvalError;
+use crate::eval::column::Series;
+use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide};
+use crate::functions::histogram::over_time as histogram_over_time;
+use crate::functions::quantile::quantile_of;
+use crate::value::SampleValue;
+
+type Outcome = Result<Option<SampleValue>, EvalError>;
+
+fn sum_of(values: &[f64]) -> f64 {
+    let (mut sum, mut compensation) = (0.0, 0.0);
+    for value in values {
+        (sum, compensation) = kahan::add(*value, sum, compensation);
+    }
+    if sum.is_infinite() {
+        sum
+    } else {
+        sum + compensation
+    }
+}
+
+/// The mean: of the compensated sum while that does not overflow, incremental from there on.
+fn average_of(values: &[f64]) -> f64 {
+    let (mut sum, mut compensation, mut count) = (values[0], 0.0, 1.0);
+    let mut mean = 0.0;
+    let mut incremental = false;
+    for (at, value) in values.iter().enumerate().skip(1) {
+        count = (at + 1) as f64;
+        if !incremental {
+            let (new_sum, new_compensation) = kahan::add(*value, sum, compensation);
+            if !new_sum.is_infinite() {
+                (sum, compensation) = (new_sum, new_compensation);
+                continue;
+            }
+            incremental = true;
+            mean = sum / (count - 1.0);
+            compensation /= count - 1.0;
+        }
+        let weight = (count - 1.0) / count;
+        (mean, compensation) = kahan::add(*value / count, weight * mean, weight * compensation);
+    }
+    if incremental {
+        mean + compensation
+    } else {
+        sum / count + compensation / count
+    }
+}
+
+fn variance_of(values: &[f64]) -> f64 {
+    let mut count = 0.0;
+    let (mut mean, mut mean_c) = (0.0, 0.0);
+    let (mut aux, mut aux_c) = (0.0, 0.0);
+    for value in values {
+        count += 1.0;
+        let delta = value - (mean + mean_c);
+        (mean, mean_c) = kahan::add(delta / count, mean, mean_c);
+        (aux, aux_c) = kahan::add(delta * (value - (mean + mean_c)), aux, aux_c);
+    }
+    (aux + aux_c) / count
+}
+
+fn deviation_of(values: &[f64]) -> f64 {
+    variance_of(values).sqrt()
+}
+
+/// Median of the absolute deviations from the median.
+fn mad_of(values: &[f64], scratch: &mut Vec<f64>) -> f64 {
+    if values.iter().any(|v| v.is_nan()) {
+        return f64::NAN;
+    }
+    scratch.clear();
+    scratch.extend_from_slice(values);
+    let median = quantile_of(0.5, scratch);
+    for value in scratch.iter_mut() {
+        *value = (*value - median).abs();
+    }
+    quantile_of(0.5, scratch)
+}
+
+/// The floats of a window in which histograms do not count.
+fn floats_only<'s>(window: &MixedWindow<'s>, state: &mut CallState<'_>) -> Option<Window<'s>> {
+    if window.floats.times.is_empty() {
+        return None;
+    }
+    if !window.times.is_empty() {
+        state
+            .notes
+            .histogram_ignored_in_range(state.metric, state.span);
+    }
+    Some(window.floats)
+}
+
+/// Kernels that need nothing but the values of a window.
+macro_rules! of_values {
+    ($floats:ident, $f:expr) => {
+        pub(crate) fn $floats(
+            samples: &SampleBuffer,
+            frame: &Frame,
+            state: &mut CallState<'_>,
+            out: &mut Series,
+        ) -> Result<(), EvalError> {
+            slide(samples, frame, state.tally, out, |window| {
+                Some($f(window.values))
+            });
+            Ok(())
+        }
+    };
+}
+
+of_values!(sum_floats, sum_of);
+of_values!(avg_floats, average_of);
+of_values!(stddev_floats, deviation_of);
+of_values!(stdvar_floats, variance_of);
+of_values!(count_floats, |values: &[f64]| values.len() as f64);
+of_values!(present_floats, |_: &[f64]| 1.0);
+
+/// Mixed windows of functions on which histograms have no effect but a remark.
+macro_rules! histograms_ignored {
+    ($mixed:ident, $f:expr) => {
+        pub(crate) fn $mixed(window: &MixedWindow<'_>, state: &mut CallState<'_>) -> Outcome {
+            Ok(floats_only(window, state).map(|floats| SampleValue::Float($f(floats.values))))
+        }
+    };
+}
+
+histograms_ignored!(stddev_mixed, deviation_of);
+histograms_ignored!(stdvar_mixed, variance_of);
+
+pub(crate) fn count_mixed(window: &MixedWindow<'_>, _state: &mut CallState<'_>) -> Outcome {
+    let count = window.floats.times.len() + window.times.len();
+    Ok(Some(SampleValue::Float(count as f64)))
+}
+
+pub(crate) fn present_mixed(_window: &MixedWindow<'_>, _state: &mut CallState<'_>) -> Outcome {
+    Ok(Some(SampleValue::Float(1.0)))
+}
+
+/// Whether a window has samples of one kind only; remarks if it has both.
+fn is_pure(window: &MixedWindow<'_>, state: &mut CallState<'_>) -> bool {
+    let mixed = !window.floats.times.is_empty() && !window.times.is_empty();
+    if mixed {
+        state
+            .notes
+            .mixed_floats_histograms(state.metric, state.span);
+    }
+    !mixed
+}
+
+pub(crate) fn sum_mixed(window: &MixedWindow<'_>, state: &mut CallState<'_>) -> Outcome {
+    if !is_pure(window, state) {
+        return Ok(None);
+    }
+    if window.times.is_empty() {
+        return Ok(Some(SampleValue::Float(sum_of(window.floats.values))));
+    }
+    histogram_over_time::sum(window.histograms, state)
+}
+
+pub(crate) fn avg_mixed(window: &MixedWindow<'_>, state: &mut CallState<'_>) -> Outcome {
+    if !is_pure(window, state) {
+        return Ok(None);
+    }
+    if window.times.is_empty() {
+        return Ok(Some(SampleValue::Float(average_of(window.floats.values))));
+    }
+    histogram_over_time::average(window.histograms, state)
+}
+
+pub(crate) fn mad_floats(
+    samples: &SampleBuffer,
+    frame: &Frame,
+    state: &mut CallState<'_>,
+    out: &mut Series,
+) -> Result<(), EvalError> {
+    let scratch = &mut *state.scratch;
+    slide(samples, frame, state.tally, out, |window| {
+        Some(mad_of(window.values, scratch))
+    });
+    Ok(())
+}
+
+pub(crate) fn mad_mixed(window: &MixedWindow<'_>, state: &mut CallState<'_>) -> Outcome {
+    Ok(floats_only(window, state)
+        .map(|floats| SampleValue::Float(mad_of(floats.values, state.scratch))))
+}
+
+fn is_invalid_quantile(quantile: f64) -> bool {
+    !(0.0..=1.0).contains(&quantile)
+}
+
+pub(crate) fn quantile_floats(
+    samples: &SampleBuffer,
+    frame: &Frame,
+    state: &mut CallState<'_>,
+    out: &mut Series,
+) -> Result<(), EvalError> {
+    let Some(quantiles) = state.params.first() else {
+        return Ok(());
+    };
+    let scratch = &mut *state.scratch;
+    let notes = &mut *state.notes;
+    let span = state.span;
+    slide(samples, frame, state.tally, out, |window| {
+        let quantile = quantiles.at(window.step);
+        if is_invalid_quantile(quantile) {
+            notes.invalid_quantile(quantile, span);
+        }
+        scratch.clear();
+        scratch.extend_from_slice(window.values);
+        Some(quantile_of(quantile, scratch))
+    });
+    Ok(())
+}
+
+pub(crate) fn quantile_mixed(window: &MixedWindow<'_>, state: &mut CallState<'_>) -> Outcome {
+    let Some(floats) = floats_only(window, state) else {
+        return Ok(None);
+    };
+    let Some(quantile) = state.params.first().map(|q| q.at(floats.step)) else {
+        return Ok(None);
+    };
+    if is_invalid_quantile(quantile) {
+        state.notes.invalid_quantile(quantile, state.span);
+    }
+    state.scratch.clear();
+    state.scratch.extend_from_slice(floats.values);
+    Ok(Some(SampleValue::Float(quantile_of(
+        quantile,
+        state.scratch,
+    ))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn averages_do_not_overflow() {
+        assert_eq!(average_of(&[f64::MAX, f64::MAX]), f64::MAX);
+        assert_eq!(average_of(&[1.0, 2.0, 6.0]), 3.0);
+        assert_eq!(sum_of(&[1e100, 1.0, -1e100]), 1.0);
+        assert_eq!(sum_of(&[f64::INFINITY, 1.0]), f64::INFINITY);
+    }
+
+    #[test]
+    fn spread_is_that_of_the_population() {
+        assert_eq!(variance_of(&[1.0, 3.0]), 1.0);
+        assert_eq!(deviation_of(&[2.0, 6.0]), 2.0);
+        assert_eq!(mad_of(&[1.0, 2.0, 9.0], &mut Vec::new()), 1.0);
+        assert!(mad_of(&[f64::NAN, 1.0], &mut Vec::new()).is_nan());
+    }
+}

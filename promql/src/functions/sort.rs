@@ -1,0 +1,205 @@
+//! `sort`, `sort_desc`, `sort_by_label`, `sort_by_label_desc`: the order of instant vectors.
+//!
+//! In a range query the order has no effect, which is remarked on. Source: Prometheus `funcSort`
+//! and `funcSortByLabel`; the natural order of texts is that of `facette/natsort`.
+
+use std::cmp::Ordering;
+
+use crate::error::EvalError;
+use crate::eval::Evaluator;
+use crate::eval::column::{Data, Series};
+use crate::eval::grid::Grid;
+use crate::eval::plan::Call;
+use crate::functions::text_arg;
+
+/// Sorts as Go's `sort.Sort` does for up to twelve elements, which matters where `less` is no
+/// order (NaN is less than NaN there). Longer lists are sorted by the order meant.
+pub(crate) fn sort_like_go<T>(
+    list: &mut [T],
+    less: impl Fn(&T, &T) -> bool,
+    order: impl Fn(&T, &T) -> Ordering,
+) {
+    const INSERTION_MAX: usize = 12;
+    if list.len() > INSERTION_MAX {
+        list.sort_by(order);
+        return;
+    }
+    for at in 1..list.len() {
+        let mut to = at;
+        while to > 0 && less(&list[to], &list[to - 1]) {
+            list.swap(to, to - 1);
+            to -= 1;
+        }
+    }
+}
+
+/// Ascending or descending, NaN last in both.
+fn by_value(a: f64, b: f64, descending: bool) -> Ordering {
+    match (a.is_nan(), b.is_nan()) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Greater,
+        (false, true) => Ordering::Less,
+        (false, false) => {
+            let order = a.partial_cmp(&b).unwrap_or(Ordering::Equal);
+            if descending { order.reverse() } else { order }
+        }
+    }
+}
+
+/// Sorts `(value, ...)` pairs as Prometheus sorts vectors by value: NaN last.
+pub(crate) fn sort_by_value<T>(list: &mut [T], value: impl Fn(&T) -> f64, descending: bool) {
+    sort_like_go(
+        list,
+        |a, b| {
+            let (a, b) = (value(a), value(b));
+            b.is_nan() || if descending { a > b } else { a < b }
+        },
+        |a, b| by_value(value(a), value(b), descending),
+    );
+}
+
+fn sorted_by_value(
+    evaluator: &mut Evaluator<'_>,
+    call: &Call<'_>,
+    grid: &Grid,
+    descending: bool,
+) -> Result<Data, EvalError> {
+    let all = evaluator.eval_vector(&call.args[0], grid)?;
+    warn_in_range_query(evaluator, call, grid);
+    let mut kept = Vec::with_capacity(all.len());
+    for mut series in all {
+        let before = series.size();
+        series.histograms = None;
+        evaluator.budget.adjust(before, series.size())?;
+        if !series.floats.is_empty() {
+            kept.push(series);
+        }
+    }
+    if grid.is_instant() {
+        sort_by_value(&mut kept, |series: &Series| series.values[0], descending);
+    }
+    Ok(Data::Vector(kept))
+}
+
+fn warn_in_range_query(evaluator: &mut Evaluator<'_>, call: &Call<'_>, grid: &Grid) {
+    if !grid.is_instant() {
+        evaluator.notes.sort_in_range_query(call.span);
+    }
+}
+
+pub(crate) fn sort(
+    evaluator: &mut Evaluator<'_>,
+    call: &Call<'_>,
+    grid: &Grid,
+) -> Result<Data, EvalError> {
+    sorted_by_value(evaluator, call, grid, false)
+}
+
+pub(crate) fn sort_desc(
+    evaluator: &mut Evaluator<'_>,
+    call: &Call<'_>,
+    grid: &Grid,
+) -> Result<Data, EvalError> {
+    sorted_by_value(evaluator, call, grid, true)
+}
+
+fn sorted_by_label(
+    evaluator: &mut Evaluator<'_>,
+    call: &Call<'_>,
+    grid: &Grid,
+    descending: bool,
+) -> Result<Data, EvalError> {
+    let names: Vec<&str> = (1..call.args.len())
+        .map(|index| text_arg(call, index))
+        .collect::<Result<_, _>>()?;
+    let mut all = evaluator.eval_vector(&call.args[0], grid)?;
+    warn_in_range_query(evaluator, call, grid);
+    if grid.is_instant() {
+        all.sort_by(|a, b| {
+            let order = names
+                .iter()
+                .map(|name| natural_order(a.labels.value_of(name), b.labels.value_of(name)))
+                .find(|order| order.is_ne())
+                .unwrap_or_else(|| a.labels.cmp(&b.labels));
+            if descending { order.reverse() } else { order }
+        });
+    }
+    Ok(Data::Vector(all))
+}
+
+pub(crate) fn sort_by_label(
+    evaluator: &mut Evaluator<'_>,
+    call: &Call<'_>,
+    grid: &Grid,
+) -> Result<Data, EvalError> {
+    sorted_by_label(evaluator, call, grid, false)
+}
+
+pub(crate) fn sort_by_label_desc(
+    evaluator: &mut Evaluator<'_>,
+    call: &Call<'_>,
+    grid: &Grid,
+) -> Result<Data, EvalError> {
+    sorted_by_label(evaluator, call, grid, true)
+}
+
+/// Splits a text into runs of digits and runs of other characters.
+fn runs(text: &str) -> Vec<&str> {
+    let bytes = text.as_bytes();
+    let mut runs = Vec::new();
+    let mut start = 0;
+    for at in 1..=bytes.len() {
+        if at == bytes.len() || bytes[at].is_ascii_digit() != bytes[at - 1].is_ascii_digit() {
+            runs.push(&text[start..at]);
+            start = at;
+        }
+    }
+    runs
+}
+
+/// Texts in the order of their runs: digits by number, others by bytes.
+fn natural_order(a: &str, b: &str) -> Ordering {
+    if a == b {
+        return Ordering::Equal;
+    }
+    let (left, right) = (runs(a), runs(b));
+    for (x, y) in left.iter().zip(&right) {
+        if x == y {
+            continue;
+        }
+        let order = match (x.parse::<u64>(), y.parse::<u64>()) {
+            (Ok(m), Ok(n)) if m != n => m.cmp(&n),
+            // Equal numbers written differently: the shorter first.
+            (Ok(_), Ok(_)) => x.len().cmp(&y.len()),
+            _ => x.cmp(y),
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    left.len().cmp(&right.len()).then_with(|| a.cmp(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_sort_by_number() {
+        assert_eq!(natural_order("a2", "a10"), Ordering::Less);
+        assert_eq!(natural_order("a10", "a10"), Ordering::Equal);
+        assert_eq!(natural_order("1.10", "1.9"), Ordering::Greater);
+        assert_eq!(natural_order("", "a"), Ordering::Less);
+        assert_eq!(natural_order("b", "a1"), Ordering::Greater);
+    }
+
+    #[test]
+    fn nan_is_last_either_way() {
+        let mut list = [f64::NAN, 1.0, 3.0, 2.0];
+        sort_by_value(&mut list, |v| *v, false);
+        assert_eq!(list[..3], [1.0, 2.0, 3.0]);
+        sort_by_value(&mut list, |v| *v, true);
+        assert_eq!(list[..3], [3.0, 2.0, 1.0]);
+        assert!(list[3].is_nan());
+    }
+}
