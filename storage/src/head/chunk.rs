@@ -309,7 +309,7 @@ mod tests {
     fn the_longest_codes_fit_at_every_length() {
         // Every sample takes the raw timestamp and all value bits.
         let samples: Vec<_> = (0..600_i64)
-            .map(|i| (i * i << 40, if i % 2 == 0 { u64::MAX } else { 0 }))
+            .map(|i| ((i * i) << 40, if i % 2 == 0 { u64::MAX } else { 0 }))
             .collect();
         for len in 1..samples.len() {
             round_trip(&samples[..len]);
