@@ -155,6 +155,8 @@ pub enum RejectReason {
         /// The limit (`--storage.max-series`).
         limit: u64,
     },
+    /// The store does not keep native histograms yet.
+    HistogramsUnsupported,
 }
 
 impl fmt::Display for RejectReason {
@@ -187,6 +189,7 @@ impl fmt::Display for RejectReason {
                 "active series limit of {limit} reached (flag --storage.max-series); \
                  existing series are still written"
             ),
+            Self::HistogramsUnsupported => f.write_str("native histograms are not stored yet"),
         }
     }
 }

@@ -1,1 +1,38 @@
-//! placeholder
+//! Tenbin's storage: the write-ahead log, the head, blocks, and one consistent view over them.
+//!
+//! ```text
+//! append:  request -> head lane (visible) -> WAL record -> fdatasync -> Commit resolves
+//! flush:   head before T -> block file -> fsync -> rename -> manifest -> head and WAL let go
+//! query:   matchers -> bitmaps per lane and block -> series joined by label hash -> merged samples
+//! restart: manifest -> blocks mapped -> WAL replayed -> new segment
+//! ```
+//!
+//! Direction of dependencies: [`Db`] knows all; flush, query, replay and retention know head, block
+//! and WAL; those know the codecs. Only [`vfs`] touches files, only the clock tells time.
+//! Formats on disk: `docs/format/`.
+
+mod background;
+mod block;
+mod clock;
+mod codec;
+mod db;
+mod error;
+mod flush;
+mod head;
+mod manifest;
+mod options;
+mod query;
+mod replay;
+mod retention;
+mod stats;
+pub mod vfs;
+mod wal;
+
+pub use clock::{Clock, SystemClock};
+pub use db::Db;
+pub use error::{AppendError, Corruption, DbError, OpenError};
+pub use flush::FlushReport;
+pub use options::{Options, WalSync};
+pub use replay::ReplayProgress;
+pub use stats::{CardinalityStats, DbStats, NamedCount, RejectedStats};
+pub use wal::commit::Commit;

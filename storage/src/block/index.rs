@@ -1,0 +1,194 @@
+//! The label index of a block: dictionary lookups and postings.
+//!
+//! `POSTINGS_DIRECTORY` has 9 bytes per pair: `u8 kind, u32 a, u32 b`; kind 1: the series `a .. a +
+//! b`; kind 2: a portable roaring bitmap of `b` bytes at offset `a` of `POSTINGS`.
+
+use croaring::{Bitmap, Portable};
+use tenbin_model::{Labels, StoreError};
+
+use super::format::{PAIRS, POSTINGS, POSTINGS_DIRECTORY};
+use super::pages::Pages;
+use super::pairs::{NameEntry, Values};
+use super::reader::Block;
+use crate::codec::Malformed;
+use crate::codec::bytes::Cursor;
+use crate::error::Corruption;
+use crate::query::matching::LabelIndex;
+
+const ENTRY_BYTES: usize = 9;
+const RUN: u8 = 1;
+const BITMAP: u8 = 2;
+
+/// Where the series of a pair are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DirectoryEntry {
+    Run { start: u32, len: u32 },
+    Bitmap { at: u32, len: u32 },
+}
+
+impl DirectoryEntry {
+    pub(crate) fn encode(self, out: &mut Vec<u8>) {
+        let (kind, a, b) = match self {
+            Self::Run { start, len } => (RUN, start, len),
+            Self::Bitmap { at, len } => (BITMAP, at, len),
+        };
+        out.push(kind);
+        out.extend_from_slice(&a.to_le_bytes());
+        out.extend_from_slice(&b.to_le_bytes());
+    }
+
+    fn read(pages: &Pages, pair: u32) -> Result<Self, Corruption> {
+        let at = pair as usize * ENTRY_BYTES;
+        let mut fields = Cursor::new(pages.bytes(POSTINGS_DIRECTORY, at, ENTRY_BYTES)?);
+        let mut parse = || Ok((fields.u8()?, fields.u32()?, fields.u32()?));
+        let entry = parse().and_then(|(kind, a, b)| match kind {
+            RUN => Ok(Self::Run { start: a, len: b }),
+            BITMAP => Ok(Self::Bitmap { at: a, len: b }),
+            _ => Err(Malformed("unknown kind of postings")),
+        });
+        entry.map_err(|m| pages.damage(POSTINGS_DIRECTORY, at, m))
+    }
+}
+
+impl Block {
+    fn name(&self, name: &str) -> Option<&NameEntry> {
+        let at = self
+            .names
+            .binary_search_by(|entry| entry.text.as_str().cmp(name))
+            .ok()?;
+        self.names.get(at)
+    }
+
+    fn values_of(&self, name: &NameEntry) -> Result<Values<'_>, Corruption> {
+        let (at, len) = (name.dictionary.start, name.dictionary.len());
+        let dictionary = self.pages.bytes(PAIRS, at, len)?;
+        Values::new(dictionary, name.pairs.len()).map_err(|m| self.pages.damage(PAIRS, at, m))
+    }
+
+    fn add_series_of(&self, pair: u32, target: &mut Bitmap) -> Result<(), Corruption> {
+        let series_count = self.pages.header.series_count;
+        match DirectoryEntry::read(&self.pages, pair)? {
+            DirectoryEntry::Run { start, len } => {
+                let end = start.checked_add(len).filter(|end| *end <= series_count);
+                let wrong = Malformed("postings beyond the last series");
+                let at = pair as usize * ENTRY_BYTES;
+                let end = end.ok_or_else(|| self.pages.damage(POSTINGS_DIRECTORY, at, wrong))?;
+                target.add_range(start..end);
+            }
+            DirectoryEntry::Bitmap { at, len } => {
+                let bytes = self.pages.bytes(POSTINGS, at as usize, len as usize)?;
+                let bitmap = Bitmap::try_deserialize::<Portable>(bytes).filter(|b| {
+                    b.internal_validate().is_ok() && b.maximum().is_none_or(|m| m < series_count)
+                });
+                let wrong = Malformed("postings that are no bitmap of this block's series");
+                let bitmap =
+                    bitmap.ok_or_else(|| self.pages.damage(POSTINGS, at as usize, wrong))?;
+                target.or_inplace(&bitmap);
+            }
+        }
+        Ok(())
+    }
+
+    fn touches(&self, pair: u32, within: Option<&Bitmap>) -> Result<bool, Corruption> {
+        let Some(within) = within else {
+            return Ok(true);
+        };
+        let mut series = Bitmap::new();
+        self.add_series_of(pair, &mut series)?;
+        Ok(series.intersect(within))
+    }
+
+    /// The labels that pair ids stand for.
+    pub(crate) fn labels_of(&self, pairs: &[u32]) -> Result<Labels, Corruption> {
+        let wrong = |what| self.pages.damage(PAIRS, 0, Malformed(what));
+        let mut texts: Vec<(&str, String)> = Vec::with_capacity(pairs.len());
+        for pair in pairs {
+            let at = self.names.partition_point(|name| name.pairs.end <= *pair);
+            let name = self.names.get(at).ok_or_else(|| wrong("unknown pair id"))?;
+            if texts.last().is_some_and(|(last, _)| *last >= &*name.text) {
+                return Err(wrong("label names of a series do not ascend"));
+            }
+            let rank = (pair - name.pairs.start) as usize;
+            let value = self.values_of(name)?.get(rank);
+            let value = value.map_err(|m| self.pages.damage(PAIRS, name.dictionary.start, m))?;
+            texts.push((&name.text, value));
+        }
+        let borrowed: Vec<(&str, &str)> = texts.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        Ok(Labels::from_sorted(&borrowed))
+    }
+
+    /// Calls `each` with pair and value of `name` until it fails.
+    fn each_value(
+        &self,
+        name: &str,
+        mut each: impl FnMut(u32, &str) -> Result<(), Corruption>,
+    ) -> Result<(), Corruption> {
+        let Some(name) = self.name(name) else {
+            return Ok(());
+        };
+        let mut failed = Ok(());
+        let scanned = self.values_of(name)?.scan(0, |rank, value| {
+            failed = each(name.pairs.start + rank as u32, value);
+            failed.is_ok()
+        });
+        failed?;
+        scanned.map_err(|m| self.pages.damage(PAIRS, name.dictionary.start, m))
+    }
+}
+
+impl LabelIndex for Block {
+    fn all(&self) -> Bitmap {
+        Bitmap::from_range(0..self.pages.header.series_count)
+    }
+
+    fn add_pair(&self, name: &str, value: &str, target: &mut Bitmap) -> Result<(), StoreError> {
+        if let Some(name) = self.name(name) {
+            let rank = self.values_of(name)?.find(value);
+            let rank = rank.map_err(|m| self.pages.damage(PAIRS, name.dictionary.start, m))?;
+            if let Some(rank) = rank {
+                self.add_series_of(name.pairs.start + rank as u32, target)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_values(
+        &self,
+        name: &str,
+        accept: &mut dyn FnMut(&str) -> bool,
+        target: &mut Bitmap,
+    ) -> Result<(), StoreError> {
+        Ok(self.each_value(name, |pair, value| {
+            if accept(value) {
+                self.add_series_of(pair, target)?;
+            }
+            Ok(())
+        })?)
+    }
+
+    fn values(
+        &self,
+        name: &str,
+        within: Option<&Bitmap>,
+        each: &mut dyn FnMut(&str),
+    ) -> Result<(), StoreError> {
+        Ok(self.each_value(name, |pair, value| {
+            if self.touches(pair, within)? {
+                each(value);
+            }
+            Ok(())
+        })?)
+    }
+
+    fn names(&self, within: Option<&Bitmap>, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        for name in &self.names {
+            for pair in name.pairs.clone() {
+                if self.touches(pair, within)? {
+                    each(&name.text);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}

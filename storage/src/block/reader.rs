@@ -1,0 +1,138 @@
+//! An open block: samples of a series, by its number.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::format::{BlockHeader, HASHES, PAIRS, TIMES, VALUES};
+use super::pages::{Pages, PagesError};
+use super::pairs::{NameEntry, decode_names};
+use super::series::{self, SeriesRecord};
+use crate::codec::values::MAX_RUN;
+use crate::codec::{Malformed, timestamps, values};
+use crate::error::Corruption;
+use crate::query::merge::Columns;
+use crate::vfs::Mapped;
+
+/// A mapped block.
+pub(crate) struct Block {
+    pub(super) pages: Pages,
+    pub(super) names: Vec<NameEntry>,
+    /// Tells open blocks of this process apart.
+    instance: u64,
+}
+
+static NEXT_INSTANCE: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The timestamp column decoded last: series of one target share it, and stand together.
+    static LAST_COLUMN: RefCell<(u64, usize, Vec<i64>)> = const { RefCell::new((u64::MAX, 0, Vec::new())) };
+}
+
+impl Block {
+    pub(crate) fn open(map: Mapped, file: String) -> Result<Self, PagesError> {
+        let pages = Pages::open(map, file)?;
+        let section = pages.section(PAIRS).map_err(PagesError::Corrupt)?;
+        let names =
+            decode_names(section).map_err(|m| PagesError::Corrupt(pages.damage(PAIRS, 0, m)))?;
+        if pages.section_len(HASHES) != pages.header.series_count as usize * 16 {
+            let wrong = Malformed("a number of hashes other than of series");
+            return Err(PagesError::Corrupt(pages.damage(HASHES, 0, wrong)));
+        }
+        Ok(Self {
+            pages,
+            names,
+            instance: NEXT_INSTANCE.fetch_add(1, Ordering::Relaxed),
+        })
+    }
+
+    pub(crate) fn header(&self) -> &BlockHeader {
+        &self.pages.header
+    }
+
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.pages.file_bytes()
+    }
+
+    /// Verifies the checksum of every page.
+    pub(crate) fn verify(&self) -> Result<(), Corruption> {
+        self.pages.verify_all()
+    }
+
+    /// The label hash of a series.
+    pub(crate) fn hash(&self, ordinal: u32) -> Result<u128, Corruption> {
+        let bytes = self.pages.bytes(HASHES, ordinal as usize * 16, 16)?;
+        Ok(bytes
+            .iter()
+            .rev()
+            .fold(0, |hash, byte| hash << 8 | u128::from(*byte)))
+    }
+
+    pub(crate) fn record(&self, ordinal: u32) -> Result<SeriesRecord, Corruption> {
+        series::read(&self.pages, ordinal)
+    }
+
+    /// Replaces `out` by the samples of a series inside `[min_ms, max_ms]`.
+    pub(crate) fn read(
+        &self,
+        ordinal: u32,
+        min_ms: i64,
+        max_ms: i64,
+        out: &mut Columns,
+    ) -> Result<(), Corruption> {
+        out.clear();
+        let record = self.record(ordinal)?;
+        LAST_COLUMN.with_borrow_mut(|(instance, at, times)| {
+            if (*instance, *at) != (self.instance, record.times_at) {
+                *instance = u64::MAX;
+                self.times(record.times_at, times)?;
+                (*instance, *at) = (self.instance, record.times_at);
+            }
+            if times.len() != record.sample_count {
+                let wrong = Malformed("a timestamp column of another length");
+                return Err(self.pages.damage(TIMES, record.times_at, wrong));
+            }
+            let from = times.partition_point(|t| *t < min_ms);
+            let to = times.partition_point(|t| *t <= max_ms).max(from);
+            out.times.extend_from_slice(&times[from..to]);
+            self.values(&record, from, to, out)
+        })
+    }
+
+    fn times(&self, at: usize, times: &mut Vec<i64>) -> Result<(), Corruption> {
+        // Columns are short; only a damaged or huge one needs more than this.
+        let usual = self.pages.bytes_up_to(TIMES, at, 16 << 10)?;
+        if timestamps::decode(usual, times).is_ok() {
+            return Ok(());
+        }
+        let all = self.pages.bytes_up_to(TIMES, at, usize::MAX)?;
+        timestamps::decode(all, times).map_err(|m| self.pages.damage(TIMES, at, m))
+    }
+
+    /// Appends the values of samples `from..to`.
+    fn values(
+        &self,
+        record: &SeriesRecord,
+        from: usize,
+        to: usize,
+        out: &mut Columns,
+    ) -> Result<(), Corruption> {
+        let mut at = record.values_at;
+        let mut start = 0;
+        // Samples decoded before `from`, to be taken away again.
+        let mut surplus = 0;
+        for bytes in &record.run_bytes {
+            let len = MAX_RUN.min(record.sample_count - start);
+            if start < to && from < start + len {
+                let run = self.pages.bytes(VALUES, at, *bytes)?;
+                values::decode(run, len, &mut out.values)
+                    .map_err(|m| self.pages.damage(VALUES, at, m))?;
+                surplus += from.saturating_sub(start);
+            }
+            at += bytes;
+            start += len;
+        }
+        out.values.drain(..surplus);
+        out.values.truncate(to - from);
+        Ok(())
+    }
+}

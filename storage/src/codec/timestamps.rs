@@ -1,0 +1,63 @@
+//! A column of ascending timestamps: `uvarint count, integers`. A regular column costs a few bytes
+//! whatever its length, because the second differences of a line are zero.
+
+use super::bytes::{Cursor, put_uvarint};
+use super::{Malformed, integers};
+
+/// Longest column that a block may hold; bounds what a damaged count can allocate.
+pub(crate) const MAX_COLUMN: usize = 1 << 24;
+
+/// Appends a column.
+pub(crate) fn encode(out: &mut Vec<u8>, timestamps_ms: &[i64]) {
+    put_uvarint(out, timestamps_ms.len() as u64);
+    integers::encode(out, timestamps_ms);
+}
+
+/// Replaces `out` by the column at the front of `bytes`.
+pub(crate) fn decode(bytes: &[u8], out: &mut Vec<i64>) -> Result<(), Malformed> {
+    out.clear();
+    let mut cursor = Cursor::new(bytes);
+    let count = cursor.count(0, MAX_COLUMN)?;
+    // Even all-equal residuals take two bytes per 64 values.
+    if count / 64 > cursor.remaining() {
+        return Err(Malformed("timestamp column is longer than its bytes"));
+    }
+    integers::decode(&mut cursor, count, out)?;
+    if out.windows(2).any(|w| w[0] >= w[1]) {
+        return Err(Malformed("timestamps do not ascend"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_regular_column_is_tiny_and_disorder_is_refused() {
+        let column: Vec<i64> = (0..240).map(|i| 1_700_000_000_123 + i * 15_000).collect();
+        let mut bytes = Vec::new();
+        encode(&mut bytes, &column);
+        assert!(bytes.len() < 24, "{}", bytes.len());
+        let mut back = Vec::new();
+        decode(&bytes, &mut back).unwrap();
+        assert_eq!(back, column);
+        bytes.clear();
+        encode(&mut bytes, &[5, 4]);
+        assert!(decode(&bytes, &mut back).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_column_survives(start in any::<i32>(), steps in prop::collection::vec(1_i64..1 << 40, 0..200)) {
+            let mut at = i64::from(start);
+            let column: Vec<i64> = steps.iter().map(|s| { at += s; at }).collect();
+            let mut bytes = Vec::new();
+            encode(&mut bytes, &column);
+            let mut back = Vec::new();
+            decode(&bytes, &mut back).unwrap();
+            prop_assert_eq!(back, column);
+        }
+    }
+}

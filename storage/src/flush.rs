@@ -1,0 +1,304 @@
+//! From the head to a block: everything before a point in time, and all late samples.
+//!
+//! Order, so that a crash or a failure at any step loses nothing: cut (all lanes at once: late
+//! samples set aside, WAL rotated), WAL synced, block written and synced, renamed, directory synced,
+//! manifest edit synced, block listed for queries, samples dropped from the head, WAL segments
+//! removed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tenbin_model::is_stale;
+
+use crate::block::format::{BlockHeader, file_name};
+use crate::block::pages::PagesError;
+use crate::block::reader::Block;
+use crate::block::writer::BlockWriter;
+use crate::db::{Db, ListedBlock, Store};
+use crate::error::{Corruption, DbError, IoContext};
+use crate::head::chunk::ChunkBytes;
+use crate::head::lane::Lane;
+use crate::head::series::HAS_LATE;
+use crate::manifest::{BlockEntry, Edit};
+use crate::query::merge::{Columns, merge};
+
+/// Series handled before a lane's lock is given up for a moment.
+const SLICE: usize = 512;
+
+/// A series without samples for this long leaves memory once its samples are in blocks.
+const SILENT_MS: i64 = 10 * 60 * 1000;
+
+/// What a flush did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FlushReport {
+    /// Series in the new block.
+    pub series: u64,
+    /// Samples in the new block.
+    pub samples: u64,
+    /// Bytes of the new block.
+    pub block_bytes: u64,
+    /// Series that left memory.
+    pub evicted_series: u64,
+    /// WAL segments removed.
+    pub removed_segments: u64,
+}
+
+/// A series on its way into a block.
+struct Outgoing {
+    hash: u128,
+    pairs: Vec<u32>,
+    chunks: Vec<ChunkBytes>,
+    late: Columns,
+}
+
+impl Db {
+    /// Moves everything in the head into blocks now.
+    ///
+    /// # Errors
+    /// When writing fails; then everything stays in the head and the WAL.
+    pub fn flush(&self) -> Result<FlushReport, DbError> {
+        if self.is_closed() {
+            return Err(DbError::Closed);
+        }
+        let store = self.store();
+        store.flush_before(store.head.newest_ms().saturating_add(1))
+    }
+}
+
+impl Store {
+    /// Moves in-order samples before `before_ms` and all late samples into a block.
+    pub(crate) fn flush_before(&self, before_ms: i64) -> Result<FlushReport, DbError> {
+        let _turn = self.maintenance.lock();
+        let result = self.flush_locked(before_ms);
+        let counter = if result.is_ok() {
+            &self.counters.flushes
+        } else {
+            &self.counters.flush_failures
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        result
+    }
+
+    fn flush_locked(&self, before_ms: i64) -> Result<FlushReport, DbError> {
+        let before_ms = before_ms.max(self.flushed_ms.load(Ordering::Relaxed));
+        let cut_seq = {
+            let mut lanes = self.head.all_lanes();
+            for lane in &mut lanes {
+                lane.begin_flush(before_ms);
+            }
+            self.wal.rotate()
+        };
+        // No segment before the cut may be written after it was removed.
+        self.wal.sync().wait()?;
+        let mut report = FlushReport::default();
+        let written = self.write_block(before_ms)?;
+        let mut edits = Vec::new();
+        let mut listed = None;
+        if let Some(block) = written {
+            let header = *block.header();
+            report.series = u64::from(header.series_count);
+            report.samples = header.sample_count;
+            report.block_bytes = block.file_bytes();
+            let entry = BlockEntry {
+                seq: header.seq,
+                min_ms: header.min_ms,
+                max_ms: header.max_ms,
+            };
+            edits.push(Edit::Add(entry));
+            listed = Some(ListedBlock {
+                entry,
+                block: Ok(Arc::new(block)),
+            });
+        }
+        edits.push(Edit::Flushed {
+            until_ms: before_ms,
+            cut_seq,
+        });
+        self.manifest.lock().commit(&edits)?;
+        self.flushed_ms.store(before_ms, Ordering::Relaxed);
+        if let Some(listed) = listed {
+            let mut blocks = (**self.blocks.load()).clone();
+            blocks.push(Arc::new(listed));
+            self.blocks.store(Arc::new(blocks));
+        }
+        report.evicted_series = self.drop_flushed(before_ms)?;
+        report.removed_segments = self.remove_segments(cut_seq, before_ms)?;
+        Ok(report)
+    }
+
+    /// Writes, publishes by name and opens the block; `None` when there is nothing to write.
+    fn write_block(&self, before_ms: i64) -> Result<Option<Block>, DbError> {
+        let dir = self.blocks_dir();
+        let seq = self.manifest.lock().state.next_seq;
+        let name = file_name(seq);
+        let temporary = dir.join(format!("{name}.tmp"));
+        let vfs = &*self.vfs;
+        let mut writer = BlockWriter::create(vfs, &temporary).doing("creating", &temporary)?;
+        let written = (0..self.head.lane_count())
+            .try_for_each(|lane| self.write_lane(lane, before_ms, &mut writer))
+            .and_then(|()| {
+                if writer.is_empty() {
+                    return Ok(None);
+                }
+                let created_ms = self.clock.now_ms();
+                let header = writer.finish(0, seq, created_ms);
+                header.doing("writing", &temporary).map(Some)
+            });
+        match written {
+            Ok(Some(header)) => self
+                .publish(&temporary, &dir.join(&name), &header)
+                .map(Some),
+            Ok(None) => {
+                vfs.remove(&temporary).doing("removing", &temporary)?;
+                Ok(None)
+            }
+            Err(error) => {
+                // A leftover is removed at the next start anyway.
+                let _ = vfs.remove(&temporary);
+                Err(error)
+            }
+        }
+    }
+
+    fn publish(&self, from: &Path, to: &Path, header: &BlockHeader) -> Result<Block, DbError> {
+        self.vfs.rename(from, to).doing("renaming", from)?;
+        let dir = self.blocks_dir();
+        self.vfs.sync_dir(&dir).doing("syncing", &dir)?;
+        let map = self.vfs.map_sealed(to).doing("mapping", to)?;
+        let file = format!("blocks/{}", file_name(header.seq));
+        match Block::open(map, file.clone()) {
+            Ok(block) => Ok(block),
+            Err(PagesError::Corrupt(damage)) => Err(damage.into()),
+            Err(PagesError::TooNew(_)) => {
+                Err(Corruption::new(file, 0, "the version written", "another").into())
+            }
+        }
+    }
+
+    fn write_lane(
+        &self,
+        number: u32,
+        before_ms: i64,
+        writer: &mut BlockWriter,
+    ) -> Result<(), DbError> {
+        let ids = self.head.lane(number).live.to_vec();
+        // Lane pair ids to ids of the block; only a flush frees pairs, so they keep their meaning.
+        let mut known_pairs: Vec<Option<u32>> = Vec::new();
+        let (mut samples, mut spare) = (Columns::default(), Columns::default());
+        let mut outgoing = Vec::with_capacity(SLICE);
+        for ids in ids.chunks(SLICE) {
+            let lane = self.head.lane(number);
+            for id in ids {
+                outgoing.extend(take(&lane, *id, before_ms, &mut known_pairs, writer));
+            }
+            drop(lane);
+            for series in outgoing.drain(..) {
+                samples.clear();
+                for chunk in &series.chunks {
+                    chunk
+                        .decode(&mut samples.times, &mut samples.values)
+                        .map_err(|m| Corruption::new("head (memory)", 0, "a chunk", m.0))?;
+                }
+                samples.clip(i64::MIN, before_ms.saturating_sub(1));
+                merge(&mut samples, &series.late, &mut spare);
+                writer
+                    .series(series.hash, &series.pairs, &samples)
+                    .doing("writing", writer.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops from the head what the block has; returns how many series left memory.
+    fn drop_flushed(&self, before_ms: i64) -> Result<u64, DbError> {
+        let newest_ms = self.head.newest_ms();
+        let mut evicted = 0;
+        for number in 0..self.head.lane_count() {
+            let ids = {
+                let mut lane = self.head.lane(number);
+                lane.end_flush();
+                lane.live.to_vec()
+            };
+            for ids in ids.chunks(SLICE) {
+                let mut lane = self.head.lane(number);
+                for id in ids {
+                    lane.drop_before(*id, before_ms)
+                        .map_err(|m| Corruption::new("head (memory)", 0, "a chunk", m.0))?;
+                    if is_evictable(&lane, *id, newest_ms) {
+                        self.head.evict(&mut lane, *id);
+                        evicted += 1;
+                    }
+                }
+            }
+            self.head.lane(number).compact_labels();
+        }
+        Ok(evicted)
+    }
+
+    /// Removes WAL segments that blocks have; damaged ones are kept aside.
+    fn remove_segments(&self, cut_seq: u64, before_ms: i64) -> Result<u64, DbError> {
+        let gone = self.wal.take_flushed(cut_seq, before_ms);
+        let dir = self.wal_dir();
+        for segment in &gone {
+            let path = dir.join(crate::wal::segment::file_name(segment.seq));
+            if segment.damaged {
+                let aside = path.with_extension("wal.damaged");
+                self.vfs.rename(&path, &aside).doing("renaming", &path)?;
+            } else {
+                self.vfs.remove(&path).doing("removing", &path)?;
+            }
+        }
+        if !gone.is_empty() {
+            self.vfs.sync_dir(&dir).doing("syncing", &dir)?;
+        }
+        Ok(gone.len() as u64)
+    }
+}
+
+/// Copies what the flush takes of a series.
+fn take(
+    lane: &Lane,
+    id: u32,
+    before_ms: i64,
+    known_pairs: &mut Vec<Option<u32>>,
+    writer: &mut BlockWriter,
+) -> Option<Outgoing> {
+    let has_chunks = lane.first_ms(id).is_some_and(|first| first < before_ms);
+    let late = lane.flushing_late.of(id);
+    if !has_chunks && late.is_empty() {
+        return None;
+    }
+    let mut pairs = Vec::with_capacity(lane.pairs(id).len());
+    for pair in lane.pairs(id) {
+        let at = *pair as usize;
+        if known_pairs.len() <= at {
+            known_pairs.resize(at + 1, None);
+        }
+        pairs.push(*known_pairs[at].get_or_insert_with(|| {
+            let (name, value) = lane.dictionary.text(*pair);
+            writer.pair(name, value)
+        }));
+    }
+    Some(Outgoing {
+        hash: lane.hash(id),
+        pairs,
+        chunks: if has_chunks {
+            lane.copy_chunks(id)
+        } else {
+            Vec::new()
+        },
+        late: Columns {
+            times: late.iter().map(|s| s.0).collect(),
+            values: late.iter().map(|s| f64::from_bits(s.1)).collect(),
+        },
+    })
+}
+
+/// Whether memory holds nothing of a series that blocks do not, and no sample is expected soon.
+fn is_evictable(lane: &Lane, id: u32, newest_ms: i64) -> bool {
+    let series = &lane.series[id as usize];
+    let empty = lane.first_ms(id).is_none() && !series.has(HAS_LATE);
+    let silent = newest_ms.saturating_sub(series.last_ms) > SILENT_MS;
+    empty && (silent || is_stale(f64::from_bits(series.last_bits)))
+}

@@ -1,0 +1,427 @@
+//! From a decoded request to samples in lanes and a record in the WAL.
+//!
+//! Two passes under the lane's lock: resolve every entry to a series (predicted successor, then
+//! identity table, then labels), then admit its samples. Nothing is changed by the first pass, so it
+//! can be given up and repeated with all lanes locked when a request touches several lanes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::MutexGuard;
+use tenbin_model::write::{AppendReport, InvalidLabels, RejectReason, WriteRequest};
+use tenbin_model::{Labels, Sample};
+
+use super::lane::Lane;
+use super::series::{HAS_ROW, HAS_SAMPLES};
+use super::{Head, SeriesRef};
+use crate::error::AppendError;
+use crate::wal::commit::Commit;
+use crate::wal::writer::Wal;
+
+/// In-order samples may be this far behind the newest sample of the head, as in Prometheus (half of
+/// its two-hour chunk range).
+const IN_ORDER_SPAN_MS: i64 = 60 * 60 * 1000;
+
+/// What an entry was resolved to.
+#[derive(Clone, Copy)]
+enum Resolved {
+    Known(SeriesRef),
+    /// Known by its labels; the identity hash is new.
+    Renamed(SeriesRef, u64),
+    /// Index into the new series.
+    New(usize),
+    Invalid,
+}
+
+struct NewSeries {
+    key_hash: u64,
+    hash: u128,
+    pairs: std::ops::Range<usize>,
+}
+
+/// The lanes that an append has locked.
+enum Locked<'a> {
+    One(MutexGuard<'a, Lane>),
+    All(Vec<MutexGuard<'a, Lane>>),
+}
+
+impl Locked<'_> {
+    fn get(&mut self, number: u32) -> Option<&mut Lane> {
+        match self {
+            Self::One(lane) => (lane.number == number).then_some(&mut **lane),
+            Self::All(lanes) => lanes.get_mut(number as usize).map(|lane| &mut **lane),
+        }
+    }
+
+    fn each(&mut self, mut f: impl FnMut(&mut Lane)) {
+        match self {
+            Self::One(lane) => f(lane),
+            Self::All(lanes) => lanes.iter_mut().for_each(|lane| f(lane)),
+        }
+    }
+}
+
+/// A request with what became of its entries so far.
+struct Pass<'r, R> {
+    request: &'r R,
+    resolved: Vec<Resolved>,
+    new: Vec<NewSeries>,
+    /// Label pairs of the new series.
+    pairs: Vec<(&'r str, &'r str)>,
+    invalid: Vec<(usize, InvalidLabels)>,
+}
+
+impl Head {
+    /// Appends a request and hands its record to the WAL.
+    pub(crate) fn append<R: WriteRequest>(
+        &self,
+        wal: &Wal,
+        connection: u64,
+        request: &R,
+        now_ms: i64,
+    ) -> Result<(AppendReport, Commit), AppendError> {
+        wal.admit()?;
+        let home = self.home_lane(connection, request);
+        let one = Locked::One(self.lane(home));
+        let done = match self.append_locked(wal, home, one, request, now_ms) {
+            Some(done) => done,
+            None => {
+                let all = Locked::All(self.all_lanes());
+                match self.append_locked(wal, home, all, request, now_ms) {
+                    Some(done) => done,
+                    None => return Err(AppendError::Limit("series moved between lanes".into())),
+                }
+            }
+        };
+        wal.rotate_if_full();
+        Ok(done)
+    }
+
+    /// The lane of the first entry, or for a new series that of the connection.
+    fn home_lane<R: WriteRequest>(&self, connection: u64, request: &R) -> u32 {
+        let first = (!request.is_empty()).then(|| request.identity_hash(0, self.seed));
+        match first.and_then(|hash| self.tables.identity(hash)) {
+            Some(at) => at.lane,
+            None => {
+                let spread = connection.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+                (spread % u64::from(self.lane_count())) as u32
+            }
+        }
+    }
+
+    /// `None` when a lane is needed that is not locked.
+    fn append_locked<R: WriteRequest>(
+        &self,
+        wal: &Wal,
+        home: u32,
+        mut locked: Locked<'_>,
+        request: &R,
+        now_ms: i64,
+    ) -> Option<(AppendReport, Commit)> {
+        let mut pass = Pass {
+            request,
+            resolved: Vec::with_capacity(request.len()),
+            new: Vec::new(),
+            pairs: Vec::new(),
+            invalid: Vec::new(),
+        };
+        self.resolve(&mut pass, &mut locked)?;
+        let created = self.create(&pass, &mut locked, home)?;
+        let turn = wal.turn();
+        let mut admission = Admission {
+            head: self,
+            epoch: turn.seq() as u32,
+            now_ms,
+            newest_ms: self.newest_ms(),
+            max_row_ms: i64::MIN,
+            samples: 0,
+            report: AppendReport::default(),
+        };
+        for (entry, reason) in pass.invalid.drain(..) {
+            admission.report.invalid(entry, reason);
+            count(&self.counters.invalid_entries, 1);
+        }
+        let mut previous: Option<SeriesRef> = None;
+        for (entry, resolved) in pass.resolved.iter().enumerate() {
+            let at = match resolved {
+                Resolved::Known(at) => Some(*at),
+                Resolved::Renamed(at, key_hash) => {
+                    self.rename(&mut locked, *at, *key_hash);
+                    Some(*at)
+                }
+                Resolved::New(index) => match created[*index] {
+                    Some(at) => Some(at),
+                    None => {
+                        admission.over_limit(entry, request.samples(entry).len());
+                        None
+                    }
+                },
+                Resolved::Invalid => None,
+            };
+            let Some(at) = at else { continue };
+            if let Some(before) = previous
+                && before.lane == at.lane
+                && let Some(lane) = locked.get(at.lane)
+            {
+                lane.series[before.id as usize].next_id = at.id;
+            }
+            previous = Some(at);
+            let lane = locked.get(at.lane)?;
+            admission.histograms(entry, request.histograms(entry).len());
+            for sample in request.samples(entry) {
+                admission.sample(lane, entry, at.id, sample);
+            }
+        }
+        self.raise_newest(admission.newest_ms);
+        count(&self.counters.samples, admission.samples);
+        let mut payload = Vec::new();
+        locked.each(|lane| {
+            if !lane.record.is_empty() {
+                lane.record.finish(lane.number, &mut payload);
+            }
+        });
+        // Even a request of duplicates waits for what it duplicates.
+        let commit = if payload.is_empty() {
+            wal.commit_of_all()
+        } else {
+            turn.submit(payload, admission.max_row_ms)
+        };
+        Some((admission.report, commit))
+    }
+
+    fn resolve<'r, R: WriteRequest>(
+        &self,
+        pass: &mut Pass<'r, R>,
+        locked: &mut Locked<'_>,
+    ) -> Option<()> {
+        let mut previous: Option<SeriesRef> = None;
+        for entry in 0..pass.request.len() {
+            let key_hash = pass.request.identity_hash(entry, self.seed);
+            if let Some(before) = previous
+                && let Some(lane) = locked.get(before.lane)
+            {
+                let predicted = lane.series[before.id as usize].next_id;
+                if lane
+                    .series
+                    .get(predicted as usize)
+                    .is_some_and(|s| s.key_hash == key_hash)
+                {
+                    let at = SeriesRef {
+                        lane: before.lane,
+                        id: predicted,
+                    };
+                    pass.resolved.push(Resolved::Known(at));
+                    previous = Some(at);
+                    continue;
+                }
+            }
+            let resolved = match self.tables.identity(key_hash) {
+                Some(at) => Resolved::Known(at),
+                None => self.resolve_labels(pass, entry, key_hash),
+            };
+            if let Resolved::Known(at) | Resolved::Renamed(at, _) = resolved {
+                locked.get(at.lane)?;
+                previous = Some(at);
+            }
+            pass.resolved.push(resolved);
+        }
+        Some(())
+    }
+
+    /// The slow path: looks at the labels of an entry.
+    fn resolve_labels<'r, R: WriteRequest>(
+        &self,
+        pass: &mut Pass<'r, R>,
+        entry: usize,
+        key_hash: u64,
+    ) -> Resolved {
+        let mut labels = Vec::new();
+        if let Err(reason) = pass.request.labels(entry, &mut labels) {
+            pass.invalid.push((entry, reason));
+            return Resolved::Invalid;
+        }
+        let hash = Labels::from_sorted(&labels).hash128();
+        if let Some(at) = self.tables.canonical(hash) {
+            return Resolved::Renamed(at, key_hash);
+        }
+        let start = pass.pairs.len();
+        pass.pairs.append(&mut labels);
+        pass.new.push(NewSeries {
+            key_hash,
+            hash,
+            pairs: start..pass.pairs.len(),
+        });
+        Resolved::New(pass.new.len() - 1)
+    }
+
+    /// Creates the new series; `None` inside where the limit forbids it, outside when another lane
+    /// got one of them meanwhile.
+    fn create<R>(
+        &self,
+        pass: &Pass<'_, R>,
+        locked: &mut Locked<'_>,
+        home: u32,
+    ) -> Option<Vec<Option<SeriesRef>>> {
+        let mut created = Vec::with_capacity(pass.new.len());
+        for new in &pass.new {
+            if let Some(known) = self.tables.canonical(new.hash) {
+                locked.get(known.lane)?;
+                created.push(Some(known));
+                continue;
+            }
+            let limit = self.limits.max_series;
+            if limit > 0 && self.series_count() >= limit {
+                created.push(None);
+                continue;
+            }
+            let lane = locked.get(home)?;
+            let id = lane.add_series(new.key_hash, new.hash, &pass.pairs[new.pairs.clone()]);
+            let at = SeriesRef { lane: home, id };
+            if self.tables.insert_canonical(new.hash, at).is_some() {
+                // Another lane was faster: take ours back and look again with all lanes locked.
+                lane.remove_series(id);
+                return None;
+            }
+            self.tables.insert_identity(new.key_hash, at);
+            self.series_count.fetch_add(1, Ordering::Relaxed);
+            count(&self.counters.series_created, 1);
+            created.push(Some(at));
+        }
+        Some(created)
+    }
+
+    /// Gives a series the identity hash of the sender that wrote it last.
+    fn rename(&self, locked: &mut Locked<'_>, at: SeriesRef, key_hash: u64) {
+        if let Some(lane) = locked.get(at.lane) {
+            let series = &mut lane.series[at.id as usize];
+            if series.key_hash != 0 {
+                self.tables.remove_identity(series.key_hash, at);
+            }
+            series.key_hash = key_hash;
+            self.tables.insert_identity(key_hash, at);
+        }
+    }
+}
+
+fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+/// Decides about samples and applies them.
+struct Admission<'a> {
+    head: &'a Head,
+    epoch: u32,
+    now_ms: i64,
+    newest_ms: i64,
+    max_row_ms: i64,
+    samples: u64,
+    report: AppendReport,
+}
+
+impl Admission<'_> {
+    fn sample(&mut self, lane: &mut Lane, entry: usize, id: u32, sample: &Sample) {
+        let at_ms = sample.timestamp_ms;
+        let bits = sample.value.to_bits();
+        let limits = &self.head.limits;
+        let horizon = self.now_ms.saturating_add(limits.max_future_ms);
+        if limits.max_future_ms > 0 && at_ms > horizon {
+            return self.reject(entry, RejectReason::TooFarInFuture);
+        }
+        let series = &lane.series[id as usize];
+        let has_samples = series.has(HAS_SAMPLES);
+        if has_samples && at_ms == series.last_ms {
+            if bits == series.last_bits {
+                return self.duplicate();
+            }
+            let existing = f64::from_bits(series.last_bits);
+            return self.other_value(entry, sample, existing);
+        }
+        let min_valid_ms = lane
+            .min_valid_ms
+            .max(self.newest_ms.saturating_sub(IN_ORDER_SPAN_MS));
+        let newer = !has_samples || at_ms > series.last_ms;
+        if newer && at_ms >= min_valid_ms {
+            let base = lane.wal_base(id, self.epoch);
+            lane.push(id, at_ms, bits);
+            lane.series[id as usize].flags |= HAS_ROW;
+            let number = lane.number;
+            lane.record.sample(number, id, at_ms, bits, base);
+            self.newest_ms = self.newest_ms.max(at_ms);
+            self.max_row_ms = self.max_row_ms.max(at_ms);
+            self.report.samples_written += 1;
+            self.samples += 1;
+            return;
+        }
+        let window_ms = limits.out_of_order_window_ms;
+        if window_ms <= 0 {
+            return self.reject(
+                entry,
+                if at_ms < min_valid_ms {
+                    RejectReason::OutOfBounds
+                } else {
+                    RejectReason::OutOfOrder
+                },
+            );
+        }
+        if at_ms < self.newest_ms.saturating_sub(window_ms) {
+            return self.reject(entry, RejectReason::TooOld);
+        }
+        match lane.stored_at(id, at_ms) {
+            Some(stored) if stored == bits => self.duplicate(),
+            Some(stored) => self.other_value(entry, sample, f64::from_bits(stored)),
+            None => {
+                lane.wal_base(id, self.epoch);
+                lane.push_late(id, at_ms, bits);
+                lane.record.late(id, at_ms, bits);
+                self.report.samples_written += 1;
+                self.samples += 1;
+                count(&self.head.counters.late, 1);
+            }
+        }
+    }
+
+    fn duplicate(&mut self) {
+        self.report.samples_written += 1;
+        count(&self.head.counters.duplicates, 1);
+    }
+
+    fn other_value(&mut self, entry: usize, sample: &Sample, existing: f64) {
+        self.reject(
+            entry,
+            RejectReason::Duplicate {
+                timestamp_ms: sample.timestamp_ms,
+                existing,
+                new: sample.value,
+            },
+        );
+    }
+
+    fn over_limit(&mut self, entry: usize, samples: usize) {
+        let limit = self.head.limits.max_series;
+        for _ in 0..samples {
+            self.reject(entry, RejectReason::SeriesLimit { limit });
+        }
+    }
+
+    fn histograms(&mut self, entry: usize, histograms: usize) {
+        for _ in 0..histograms {
+            self.reject(entry, RejectReason::HistogramsUnsupported);
+        }
+    }
+
+    fn reject(&mut self, entry: usize, reason: RejectReason) {
+        let counters = &self.head.counters;
+        let counter = match reason {
+            RejectReason::OutOfOrder => &counters.out_of_order,
+            RejectReason::OutOfBounds => &counters.out_of_bounds,
+            RejectReason::TooOld => &counters.too_old,
+            RejectReason::TooFarInFuture => &counters.too_far_in_future,
+            RejectReason::Duplicate { .. } | RejectReason::DuplicateHistogram { .. } => {
+                &counters.duplicate_other_value
+            }
+            RejectReason::SeriesLimit { .. } => &counters.series_limit,
+            RejectReason::HistogramsUnsupported => &counters.histograms_unsupported,
+        };
+        count(counter, 1);
+        self.report.reject(entry, reason);
+    }
+}

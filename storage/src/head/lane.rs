@@ -1,0 +1,361 @@
+//! A lane: a part of the head that owns its series with all that belongs to them.
+//!
+//! Invariant: in-order samples at or after `min_valid_ms` are in chunks, samples before it that are
+//! still in memory are in `late` or, during a flush, in `flushing_late` and in chunks that the flush
+//! is about to drop.
+
+use croaring::Bitmap;
+use hashbrown::HashMap;
+use tenbin_model::Labels;
+
+use super::chunk::{self, ChunkBytes};
+use super::dictionary::Dictionary;
+use super::late::LateSamples;
+use super::series::{DEAD, HAS_LATE, HAS_ROW, HAS_SAMPLES, HAS_SEALED, Series};
+use super::slab::{NO_CLASS, Slab};
+use crate::codec::Malformed;
+use crate::wal::record::RecordBuilder;
+
+/// Part of the head behind one lock.
+pub(crate) struct Lane {
+    pub(crate) number: u32,
+    pub(crate) series: Vec<Series>,
+    hashes: Vec<u128>,
+    free: Vec<u32>,
+    /// Ids in use.
+    pub(crate) live: Bitmap,
+    slab: Slab,
+    pub(crate) dictionary: Dictionary,
+    /// Per series: the number of its pairs, then their ids in name order.
+    label_arena: Vec<u32>,
+    label_garbage: usize,
+    pub(crate) late: LateSamples,
+    pub(crate) flushing_late: LateSamples,
+    sealed: HashMap<u32, Vec<ChunkBytes>, foldhash::fast::RandomState>,
+    /// In-order samples before this are in blocks.
+    pub(crate) min_valid_ms: i64,
+    /// Grows with every eviction, so that a reader sees that ids may have changed hands.
+    pub(crate) evictions: u64,
+    /// Chunks in use, open and sealed.
+    pub(crate) chunk_count: u64,
+    pub(crate) record: RecordBuilder,
+}
+
+impl Lane {
+    pub(crate) fn new(number: u32, min_valid_ms: i64) -> Self {
+        Self {
+            number,
+            series: Vec::new(),
+            hashes: Vec::new(),
+            free: Vec::new(),
+            live: Bitmap::new(),
+            slab: Slab::default(),
+            dictionary: Dictionary::default(),
+            label_arena: Vec::new(),
+            label_garbage: 0,
+            late: LateSamples::default(),
+            flushing_late: LateSamples::default(),
+            sealed: HashMap::default(),
+            min_valid_ms,
+            evictions: 0,
+            chunk_count: 0,
+            record: RecordBuilder::default(),
+        }
+    }
+
+    /// Adds a series with canonical label pairs.
+    pub(crate) fn add_series(&mut self, key_hash: u64, hash: u128, pairs: &[(&str, &str)]) -> u32 {
+        let id = self.free.pop().unwrap_or(self.series.len() as u32);
+        let labels = self.label_arena.len() as u32;
+        self.label_arena.push(pairs.len() as u32);
+        for (name, value) in pairs {
+            let pair = self.dictionary.intern(name, value);
+            self.dictionary.pair_mut(pair).series.add(id);
+            self.label_arena.push(pair);
+        }
+        let series = Series::new(id, key_hash, labels);
+        if id as usize == self.series.len() {
+            self.series.push(series);
+            self.hashes.push(hash);
+        } else {
+            self.series[id as usize] = series;
+            self.hashes[id as usize] = hash;
+        }
+        self.live.add(id);
+        id
+    }
+
+    /// Takes out a series and returns its two hashes.
+    pub(crate) fn remove_series(&mut self, id: u32) -> (u64, u128) {
+        self.drop_chunks(id);
+        let pairs = self.pairs(id).to_vec();
+        for pair in &pairs {
+            self.dictionary.release(*pair, id);
+        }
+        self.label_garbage += pairs.len() + 1;
+        let series = &mut self.series[id as usize];
+        let key_hash = series.key_hash;
+        series.key_hash = 0;
+        series.flags = DEAD;
+        self.live.remove(id);
+        self.free.push(id);
+        self.evictions += 1;
+        (key_hash, self.hashes[id as usize])
+    }
+
+    /// Rewrites the label arena when most of it belongs to nobody.
+    pub(crate) fn compact_labels(&mut self) {
+        if self.label_garbage * 2 < self.label_arena.len() {
+            return;
+        }
+        let mut arena = Vec::with_capacity(self.label_arena.len() - self.label_garbage);
+        for series in &mut self.series {
+            if !series.has(DEAD) {
+                let at = series.labels as usize;
+                let len = 1 + self.label_arena[at] as usize;
+                series.labels = arena.len() as u32;
+                arena.extend_from_slice(&self.label_arena[at..at + len]);
+            }
+        }
+        self.label_arena = arena;
+        self.label_garbage = 0;
+    }
+
+    pub(crate) fn hash(&self, id: u32) -> u128 {
+        self.hashes[id as usize]
+    }
+
+    /// The pair ids of a series, in name order.
+    pub(crate) fn pairs(&self, id: u32) -> &[u32] {
+        let at = self.series[id as usize].labels as usize;
+        let len = self.label_arena[at] as usize;
+        &self.label_arena[at + 1..at + 1 + len]
+    }
+
+    pub(crate) fn labels(&self, id: u32) -> Labels {
+        let pairs: Vec<(&str, &str)> = self
+            .pairs(id)
+            .iter()
+            .map(|pair| self.dictionary.text(*pair))
+            .collect();
+        Labels::from_sorted(&pairs)
+    }
+
+    /// Adds a sample that is newer than all of its series.
+    #[inline]
+    pub(crate) fn push(&mut self, id: u32, timestamp_ms: i64, bits: u64) {
+        if !chunk::has_room(&self.series[id as usize]) && self.series[id as usize].count > 0 {
+            self.seal(id);
+        }
+        let series = &mut self.series[id as usize];
+        if series.count == 0 {
+            self.chunk_count += 1;
+        }
+        chunk::append(series, &mut self.slab, timestamp_ms, bits);
+        series.flags |= HAS_SAMPLES;
+    }
+
+    /// Moves the full open chunk aside.
+    fn seal(&mut self, id: u32) {
+        let series = &mut self.series[id as usize];
+        if let Some(full) = ChunkBytes::of(series, &self.slab) {
+            self.slab.free(series.class, series.slot);
+            series.class = NO_CLASS;
+            series.count = 0;
+            series.run = 0;
+            series.set(HAS_SEALED, true);
+            self.sealed.entry(id).or_default().push(full);
+        }
+    }
+
+    fn drop_chunks(&mut self, id: u32) {
+        let series = &mut self.series[id as usize];
+        if series.count > 0 {
+            self.slab.free(series.class, series.slot);
+            series.class = NO_CLASS;
+            (series.count, series.run, series.bit_len) = (0, 0, 0);
+            self.chunk_count -= 1;
+        }
+        if series.has(HAS_SEALED) {
+            series.set(HAS_SEALED, false);
+            let sealed = self.sealed.remove(&id).unwrap_or_default();
+            self.chunk_count -= sealed.len() as u64;
+        }
+    }
+
+    /// Remembers a late sample.
+    pub(crate) fn push_late(&mut self, id: u32, timestamp_ms: i64, bits: u64) {
+        self.late.insert(id, timestamp_ms, bits);
+        self.series[id as usize].set(HAS_LATE, true);
+    }
+
+    /// The value bits that memory holds for a series at a timestamp.
+    pub(crate) fn stored_at(&self, id: u32, timestamp_ms: i64) -> Option<u64> {
+        if self.series[id as usize].has(HAS_LATE) {
+            let late = self.flushing_late.at(id, timestamp_ms);
+            if let Some(bits) = late.or_else(|| self.late.at(id, timestamp_ms)) {
+                return Some(bits);
+            }
+        }
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        self.chunk_samples(id, &mut times, &mut values).ok()?;
+        let at = times.binary_search(&timestamp_ms).ok()?;
+        Some(values[at].to_bits())
+    }
+
+    /// Timestamp of the oldest sample in the chunks of a series.
+    pub(crate) fn first_ms(&self, id: u32) -> Option<i64> {
+        let series = &self.series[id as usize];
+        if series.has(HAS_SEALED)
+            && let Some(oldest) = self.sealed.get(&id).and_then(|s| s.first())
+        {
+            return Some(oldest.first_ms());
+        }
+        (series.count > 0).then(|| chunk::first_ms(self.slab.get(series.class, series.slot)))
+    }
+
+    /// Appends the in-order samples of a series.
+    pub(crate) fn chunk_samples(
+        &self,
+        id: u32,
+        times: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) -> Result<(), Malformed> {
+        let series = &self.series[id as usize];
+        if series.has(HAS_SEALED) {
+            for sealed in self.sealed.get(&id).into_iter().flatten() {
+                sealed.decode(times, values)?;
+            }
+        }
+        chunk::decode_open(series, &self.slab, times, values)
+    }
+
+    /// Copies of the chunks of a series, oldest first.
+    pub(crate) fn copy_chunks(&self, id: u32) -> Vec<ChunkBytes> {
+        let series = &self.series[id as usize];
+        let mut chunks = Vec::new();
+        if series.has(HAS_SEALED) {
+            chunks.extend(self.sealed.get(&id).into_iter().flatten().cloned());
+        }
+        chunks.extend(ChunkBytes::of(series, &self.slab));
+        chunks
+    }
+
+    /// Begins a flush of everything before `before_ms`, and of all late samples.
+    pub(crate) fn begin_flush(&mut self, before_ms: i64) {
+        self.min_valid_ms = self.min_valid_ms.max(before_ms);
+        let late = std::mem::take(&mut self.late);
+        self.flushing_late.absorb(late);
+    }
+
+    /// Drops the in-order samples of a series before `before_ms`, which a block has.
+    pub(crate) fn drop_before(&mut self, id: u32, before_ms: i64) -> Result<(), Malformed> {
+        if self.first_ms(id).is_none_or(|first| first >= before_ms) {
+            return Ok(());
+        }
+        if self.series[id as usize].last_ms < before_ms {
+            self.drop_chunks(id);
+            return Ok(());
+        }
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        self.chunk_samples(id, &mut times, &mut values)?;
+        self.drop_chunks(id);
+        let from = times.partition_point(|t| *t < before_ms);
+        for (at, value) in times[from..].iter().zip(&values[from..]) {
+            self.push(id, *at, value.to_bits());
+        }
+        Ok(())
+    }
+
+    /// Drops the late samples that a block has.
+    pub(crate) fn end_flush(&mut self) {
+        let flushed = std::mem::take(&mut self.flushing_late);
+        for id in flushed.series() {
+            let has_late = !self.late.of(id).is_empty();
+            self.series[id as usize].set(HAS_LATE, has_late);
+        }
+    }
+
+    /// Marks a series as defined in WAL segment `epoch`, writing the definition if it is not there.
+    /// Returns the base that its next row value is XORed with.
+    #[inline]
+    pub(crate) fn wal_base(&mut self, id: u32, epoch: u32) -> u64 {
+        let series = &mut self.series[id as usize];
+        if series.wal_epoch == epoch {
+            return if series.has(HAS_ROW) {
+                series.last_bits
+            } else {
+                0
+            };
+        }
+        series.wal_epoch = epoch;
+        series.set(HAS_ROW, false);
+        self.define_in_wal(id, epoch);
+        0
+    }
+
+    fn define_in_wal(&mut self, id: u32, epoch: u32) {
+        let at = self.series[id as usize].labels as usize;
+        let len = self.label_arena[at] as usize;
+        let pairs = &self.label_arena[at + 1..at + 1 + len];
+        for pair in pairs {
+            if self.dictionary.pair(*pair).wal_epoch != epoch {
+                self.dictionary.pair_mut(*pair).wal_epoch = epoch;
+                let (name, value) = self.dictionary.text(*pair);
+                self.record.symbol(*pair, name, value);
+            }
+        }
+        self.record.series(id, pairs.iter().copied());
+    }
+
+    /// Timestamp of the oldest in-order sample in memory.
+    pub(crate) fn oldest_ms(&self) -> Option<i64> {
+        self.live.iter().filter_map(|id| self.first_ms(id)).min()
+    }
+
+    /// Whether an in-order sample before `before_ms` is in memory.
+    pub(crate) fn holds_before(&self, before_ms: i64) -> bool {
+        self.live
+            .iter()
+            .any(|id| self.first_ms(id).is_some_and(|first| first < before_ms))
+    }
+
+    /// Bytes of chunk memory.
+    pub(crate) fn chunk_bytes(&self) -> u64 {
+        let sealed = self.sealed.values().flatten();
+        self.slab.bytes() + sealed.map(|c| c.bytes.len() as u64).sum::<u64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flush_leaves_the_rest_of_a_chunk() {
+        let mut lane = Lane::new(0, i64::MIN);
+        let id = lane.add_series(1, 1, &[("__name__", "up"), ("job", "x")]);
+        for i in 0..100 {
+            lane.push(id, i * 10, (i % 7) as u64);
+        }
+        lane.push_late(id, 5, 77);
+        lane.begin_flush(500);
+        lane.push_late(id, 15, 78);
+        assert_eq!(lane.stored_at(id, 5), Some(77));
+        assert_eq!(lane.first_ms(id), Some(0));
+        lane.drop_before(id, 500).unwrap();
+        lane.end_flush();
+        assert_eq!(lane.first_ms(id), Some(500));
+        assert_eq!(lane.stored_at(id, 5), None);
+        assert_eq!(lane.stored_at(id, 15), Some(78));
+        assert_eq!(lane.stored_at(id, 990), Some(99 % 7));
+        assert_eq!(lane.series[id as usize].last_ms, 990);
+        lane.drop_before(id, 1000).unwrap();
+        assert_eq!((lane.first_ms(id), lane.chunk_count), (None, 0));
+        assert_eq!(lane.labels(id).to_string(), "{__name__=\"up\", job=\"x\"}");
+        assert_eq!(lane.remove_series(id), (1, 1));
+        lane.compact_labels();
+        assert_eq!(lane.add_series(2, 2, &[("__name__", "b")]), id);
+        assert_eq!(lane.labels(id).metric_name(), "b");
+    }
+}

@@ -1,0 +1,48 @@
+//! Late samples of a lane: those that came behind their series' newest sample, kept beside the
+//! chunks until the next flush, sorted and one per timestamp.
+
+use hashbrown::HashMap;
+
+/// Late samples by series.
+#[derive(Debug, Default)]
+pub(crate) struct LateSamples {
+    by_series: HashMap<u32, Vec<(i64, u64)>, foldhash::fast::RandomState>,
+}
+
+impl LateSamples {
+    /// The value bits at a timestamp.
+    pub(crate) fn at(&self, id: u32, timestamp_ms: i64) -> Option<u64> {
+        let samples = self.by_series.get(&id)?;
+        let at = samples.binary_search_by_key(&timestamp_ms, |s| s.0).ok()?;
+        Some(samples[at].1)
+    }
+
+    /// Adds a sample; the one that is there at its timestamp stays.
+    pub(crate) fn insert(&mut self, id: u32, timestamp_ms: i64, bits: u64) {
+        let samples = self.by_series.entry(id).or_default();
+        if let Err(at) = samples.binary_search_by_key(&timestamp_ms, |s| s.0) {
+            samples.insert(at, (timestamp_ms, bits));
+        }
+    }
+
+    pub(crate) fn of(&self, id: u32) -> &[(i64, u64)] {
+        self.by_series.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_series.is_empty()
+    }
+
+    pub(crate) fn series(&self) -> impl Iterator<Item = u32> {
+        self.by_series.keys().copied()
+    }
+
+    /// Adds everything from `newer`; samples that are here stay.
+    pub(crate) fn absorb(&mut self, newer: Self) {
+        for (id, samples) in newer.by_series {
+            for (timestamp_ms, bits) in samples {
+                self.insert(id, timestamp_ms, bits);
+            }
+        }
+    }
+}

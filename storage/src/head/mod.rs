@@ -1,0 +1,141 @@
+//! The newest samples, mutable and in memory.
+//!
+//! The head is a set of lanes. A lane owns its series with everything about them (labels, postings,
+//! chunks, late samples) behind one lock, so a request slice is applied, logged and made visible at
+//! once. Series ids are dense per lane and grow in arrival order: the series of one target are
+//! neighbours. Lock order: lanes ascending, then table shards, then the WAL gate, then its queue.
+
+mod append;
+pub(crate) mod chunk;
+pub(crate) mod dictionary;
+pub(crate) mod lane;
+pub(crate) mod late;
+pub(crate) mod postings;
+pub(crate) mod read;
+pub(crate) mod series;
+mod slab;
+mod tables;
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use self::lane::Lane;
+use self::tables::Tables;
+
+/// Where a series of the head lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SeriesRef {
+    pub(crate) lane: u32,
+    pub(crate) id: u32,
+}
+
+/// Admission limits, all in milliseconds; see [`crate::Options`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadLimits {
+    pub(crate) out_of_order_window_ms: i64,
+    pub(crate) max_future_ms: i64,
+    pub(crate) max_series: u64,
+}
+
+/// What was taken and refused since start.
+#[derive(Debug, Default)]
+pub(crate) struct HeadCounters {
+    pub(crate) samples: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+    pub(crate) late: AtomicU64,
+    pub(crate) out_of_order: AtomicU64,
+    pub(crate) out_of_bounds: AtomicU64,
+    pub(crate) too_old: AtomicU64,
+    pub(crate) too_far_in_future: AtomicU64,
+    pub(crate) duplicate_other_value: AtomicU64,
+    pub(crate) series_limit: AtomicU64,
+    pub(crate) histograms_unsupported: AtomicU64,
+    pub(crate) invalid_entries: AtomicU64,
+    pub(crate) series_created: AtomicU64,
+    pub(crate) series_evicted: AtomicU64,
+}
+
+/// All lanes and what they share.
+pub(crate) struct Head {
+    lanes: Vec<Mutex<Lane>>,
+    tables: Tables,
+    limits: HeadLimits,
+    /// Key of the identity hashes, random per process.
+    seed: u64,
+    /// Newest timestamp ever admitted, flushed ones included; `i64::MIN` when there is none.
+    newest_ms: AtomicI64,
+    series_count: AtomicU64,
+    pub(crate) counters: HeadCounters,
+}
+
+impl Head {
+    pub(crate) fn new(lane_count: u32, limits: HeadLimits, flushed_ms: i64) -> Self {
+        use std::hash::{BuildHasher, Hasher};
+        let lane = |number| Mutex::new(Lane::new(number, flushed_ms));
+        Self {
+            lanes: (0..lane_count.max(1)).map(lane).collect(),
+            tables: Tables::default(),
+            limits,
+            seed: std::hash::RandomState::new().build_hasher().finish(),
+            newest_ms: AtomicI64::new(i64::MIN),
+            series_count: AtomicU64::new(0),
+            counters: HeadCounters::default(),
+        }
+    }
+
+    pub(crate) fn lane_count(&self) -> u32 {
+        self.lanes.len() as u32
+    }
+
+    pub(crate) fn lane(&self, number: u32) -> MutexGuard<'_, Lane> {
+        self.lanes[number as usize % self.lanes.len()].lock()
+    }
+
+    /// All lanes, locked in order.
+    pub(crate) fn all_lanes(&self) -> Vec<MutexGuard<'_, Lane>> {
+        self.lanes.iter().map(Mutex::lock).collect()
+    }
+
+    pub(crate) fn newest_ms(&self) -> i64 {
+        self.newest_ms.load(Ordering::Relaxed)
+    }
+
+    /// Tells the head of samples that it never held (in blocks).
+    pub(crate) fn raise_newest(&self, timestamp_ms: i64) {
+        self.newest_ms.fetch_max(timestamp_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn series_count(&self) -> u64 {
+        self.series_count.load(Ordering::Relaxed)
+    }
+
+    /// Removes a series whose samples are all in blocks. The lane is locked by the caller.
+    pub(crate) fn evict(&self, lane: &mut Lane, id: u32) {
+        let (key_hash, hash) = lane.remove_series(id);
+        let at = SeriesRef {
+            lane: lane.number,
+            id,
+        };
+        self.tables.remove_identity(key_hash, at);
+        self.tables.remove_canonical(hash);
+        self.series_count.fetch_sub(1, Ordering::Relaxed);
+        self.counters.series_evicted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Finds or creates a series by labels while the log is replayed (nobody else is there).
+    pub(crate) fn replay_series(&self, lane: u32, pairs: &[(&str, &str)], hash: u128) -> SeriesRef {
+        if let Some(known) = self.tables.canonical(hash) {
+            return known;
+        }
+        let mut lane = self.lane(lane);
+        let id = lane.add_series(0, hash, pairs);
+        let at = SeriesRef {
+            lane: lane.number,
+            id,
+        };
+        self.tables.insert_canonical(hash, at);
+        self.series_count.fetch_add(1, Ordering::Relaxed);
+        at
+    }
+}

@@ -1,0 +1,177 @@
+//! Reading from the head: matching, and copies of what a selection needs.
+
+use croaring::Bitmap;
+use tenbin_model::{Labels, Matcher, StoreError, TimeRange};
+
+use super::Head;
+use super::chunk::ChunkBytes;
+use super::lane::Lane;
+use super::series::HAS_LATE;
+use crate::query::matching::{LabelIndex, select};
+
+/// Series copied before the lane's lock is given up for a moment.
+const SLICE: usize = 256;
+
+/// After so many evictions during a selection the lock is kept to the end.
+const MAX_RESTARTS: usize = 3;
+
+/// A copy of a head series: labels and compressed samples.
+pub(crate) struct HeadSeries {
+    pub(crate) hash: u128,
+    pub(crate) labels: Labels,
+    /// In-order samples, oldest chunk first.
+    pub(crate) chunks: Vec<ChunkBytes>,
+    /// Late samples, first stored first where two have one timestamp.
+    pub(crate) late: Vec<(i64, u64)>,
+}
+
+impl LabelIndex for Lane {
+    fn all(&self) -> Bitmap {
+        self.live.clone()
+    }
+
+    fn add_pair(&self, name: &str, value: &str, target: &mut Bitmap) -> Result<(), StoreError> {
+        if let Some(pair) = self.dictionary.find(name, value) {
+            self.dictionary.pair(pair).series.add_to(target);
+        }
+        Ok(())
+    }
+
+    fn add_values(
+        &self,
+        name: &str,
+        accept: &mut dyn FnMut(&str) -> bool,
+        target: &mut Bitmap,
+    ) -> Result<(), StoreError> {
+        for pair in self.dictionary.pairs_of(name) {
+            let pair = self.dictionary.pair(*pair);
+            if accept(&pair.value) {
+                pair.series.add_to(target);
+            }
+        }
+        Ok(())
+    }
+
+    fn values(
+        &self,
+        name: &str,
+        within: Option<&Bitmap>,
+        each: &mut dyn FnMut(&str),
+    ) -> Result<(), StoreError> {
+        for pair in self.dictionary.pairs_of(name) {
+            if self.pair_touches(*pair, within) {
+                each(&self.dictionary.pair(*pair).value);
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&self, within: Option<&Bitmap>, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        for name in self.dictionary.names() {
+            if name.pairs.iter().any(|p| self.pair_touches(*p, within)) {
+                each(&name.text);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Lane {
+    fn pair_touches(&self, pair: u32, within: Option<&Bitmap>) -> bool {
+        let Some(within) = within else { return true };
+        let mut series = Bitmap::new();
+        self.dictionary.pair(pair).series.add_to(&mut series);
+        series.intersect(within)
+    }
+
+    /// A copy of a series, if it may have samples inside `range`.
+    fn copy_series(&self, id: u32, range: TimeRange) -> Option<HeadSeries> {
+        let series = &self.series[id as usize];
+        let in_order = self
+            .first_ms(id)
+            .is_some_and(|first| range.overlaps(TimeRange::new(first, series.last_ms)));
+        let mut late: Vec<(i64, u64)> = Vec::new();
+        if series.has(HAS_LATE) {
+            let flushing = self.flushing_late.of(id).iter();
+            late.extend(flushing.filter(|s| range.contains(s.0)));
+            let first_stored = late.len();
+            for sample in self.late.of(id).iter().filter(|s| range.contains(s.0)) {
+                if late[..first_stored]
+                    .binary_search_by_key(&sample.0, |s| s.0)
+                    .is_err()
+                {
+                    late.push(*sample);
+                }
+            }
+            late.sort_unstable_by_key(|s| s.0);
+        }
+        if !in_order && late.is_empty() {
+            return None;
+        }
+        Some(HeadSeries {
+            hash: self.hash(id),
+            labels: self.labels(id),
+            chunks: if in_order {
+                self.copy_chunks(id)
+            } else {
+                Vec::new()
+            },
+            late,
+        })
+    }
+}
+
+impl Head {
+    /// Copies the series that match and may have samples inside `range`.
+    pub(crate) fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Vec<HeadSeries>, StoreError> {
+        let mut found = Vec::new();
+        for number in 0..self.lane_count() {
+            let start = found.len();
+            for restart in 0.. {
+                found.truncate(start);
+                if self.select_lane(number, matchers, range, restart, &mut found)? {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// One lane's part; false when series were evicted meanwhile and all must be done again.
+    fn select_lane(
+        &self,
+        number: u32,
+        matchers: &[Matcher],
+        range: TimeRange,
+        restart: usize,
+        found: &mut Vec<HeadSeries>,
+    ) -> Result<bool, StoreError> {
+        let mut lane = self.lane(number);
+        let ids = select(&*lane, matchers)?.to_vec();
+        let evictions = lane.evictions;
+        for (slice, ids) in ids.chunks(SLICE).enumerate() {
+            if slice > 0 && restart < MAX_RESTARTS {
+                // Lets waiting appends in.
+                drop(lane);
+                lane = self.lane(number);
+                if lane.evictions != evictions {
+                    return Ok(false);
+                }
+            }
+            found.extend(ids.iter().filter_map(|id| lane.copy_series(*id, range)));
+        }
+        Ok(true)
+    }
+
+    /// Runs `f` on every lane in turn.
+    pub(crate) fn each_lane<E>(
+        &self,
+        mut f: impl FnMut(&mut Lane) -> Result<(), E>,
+    ) -> Result<(), E> {
+        (0..self.lane_count()).try_for_each(|number| f(&mut self.lane(number)))
+    }
+}

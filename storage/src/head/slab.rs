@@ -1,0 +1,121 @@
+//! Memory of the open chunks: slots of a few sizes, in pages per size, reused through free lists.
+
+/// Slot sizes in bytes; each a multiple of 16.
+const CLASSES: [usize; 17] = [
+    32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192,
+];
+
+const PAGE_BYTES: usize = 64 << 10;
+
+/// Class number that means "no slot".
+pub(crate) const NO_CLASS: u8 = u8::MAX;
+
+#[derive(Debug, Default)]
+struct Pool {
+    pages: Vec<Box<[u8]>>,
+    used: u32,
+    free: Vec<u32>,
+}
+
+/// All pools of a lane.
+#[derive(Debug)]
+pub(crate) struct Slab {
+    pools: Vec<Pool>,
+}
+
+impl Default for Slab {
+    fn default() -> Self {
+        Self {
+            pools: CLASSES.iter().map(|_| Pool::default()).collect(),
+        }
+    }
+}
+
+/// The size of a class.
+#[inline]
+pub(crate) fn class_bytes(class: u8) -> usize {
+    CLASSES.get(usize::from(class)).copied().unwrap_or(0)
+}
+
+/// The class above, unless it is the largest.
+pub(crate) fn next_class(class: u8) -> Option<u8> {
+    let next = class.checked_add(1)?;
+    (usize::from(next) < CLASSES.len()).then_some(next)
+}
+
+impl Slab {
+    /// A slot of zeros.
+    pub(crate) fn alloc(&mut self, class: u8) -> u32 {
+        let size = class_bytes(class);
+        let pool = &mut self.pools[usize::from(class)];
+        if let Some(slot) = pool.free.pop() {
+            self.get_mut(class, slot).fill(0);
+            return slot;
+        }
+        let per_page = PAGE_BYTES / size;
+        if pool.used as usize == pool.pages.len() * per_page {
+            pool.pages.push(vec![0; per_page * size].into_boxed_slice());
+        }
+        pool.used += 1;
+        pool.used - 1
+    }
+
+    pub(crate) fn free(&mut self, class: u8, slot: u32) {
+        self.pools[usize::from(class)].free.push(slot);
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, class: u8, slot: u32) -> &[u8] {
+        let size = class_bytes(class);
+        let per_page = PAGE_BYTES / size;
+        let (page, at) = (slot as usize / per_page, slot as usize % per_page * size);
+        &self.pools[usize::from(class)].pages[page][at..at + size]
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, class: u8, slot: u32) -> &mut [u8] {
+        let size = class_bytes(class);
+        let per_page = PAGE_BYTES / size;
+        let (page, at) = (slot as usize / per_page, slot as usize % per_page * size);
+        &mut self.pools[usize::from(class)].pages[page][at..at + size]
+    }
+
+    /// Moves a slot's bytes to a larger slot.
+    pub(crate) fn grow(&mut self, class: u8, slot: u32, larger: u8) -> u32 {
+        let moved = self.alloc(larger);
+        let size = class_bytes(class);
+        let mut copy = [0; PAGE_BYTES / 8];
+        copy[..size].copy_from_slice(self.get(class, slot));
+        self.get_mut(larger, moved)[..size].copy_from_slice(&copy[..size]);
+        self.free(class, slot);
+        moved
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn bytes(&self) -> u64 {
+        let pages = self.pools.iter().flat_map(|p| &p.pages);
+        pages.map(|page| page.len() as u64).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_zeroed_grown_and_reused() {
+        let mut slab = Slab::default();
+        let first = slab.alloc(0);
+        slab.get_mut(0, first).fill(7);
+        let grown = slab.grow(0, first, 1);
+        assert_eq!(slab.get(1, grown)[..32], [7; 32]);
+        assert_eq!(slab.get(1, grown)[32..], [0; 16]);
+        assert_eq!(slab.alloc(0), first, "freed slots come first");
+        assert_eq!(slab.get(0, first), [0; 32]);
+        for _ in 0..3000 {
+            slab.alloc(0);
+        }
+        assert_eq!(slab.bytes(), 2 * 65536 + 65520);
+        assert_eq!(next_class(16), None);
+    }
+}

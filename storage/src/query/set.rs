@@ -1,0 +1,165 @@
+//! The series of one selection: what was copied from the head, and references into blocks.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use tenbin_model::{Labels, SampleBuffer, SeriesSet, StoreError, TimeRange};
+
+use super::merge::{Columns, merge};
+use crate::block::reader::Block;
+use crate::error::Corruption;
+use crate::head::read::HeadSeries;
+
+/// One occurrence of a series in a source. Blocks are sources in order of publication; the head
+/// comes last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Part {
+    pub(super) hash: u128,
+    pub(super) source: u32,
+    /// Number of the series inside the source.
+    pub(super) ordinal: u32,
+}
+
+/// A selection. Series are ordered by label hash, or by labels when asked for.
+pub(super) struct Selection {
+    range: TimeRange,
+    blocks: Vec<Arc<Block>>,
+    head: Vec<HeadSeries>,
+    parts: Vec<Part>,
+    /// For each series its parts.
+    groups: Vec<std::ops::Range<u32>>,
+    /// In the order of `groups`; empty unless they were needed for sorting.
+    labels: Vec<Labels>,
+}
+
+#[derive(Default)]
+struct Scratch {
+    merged: Columns,
+    part: Columns,
+    spare: Columns,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Selection {
+    pub(super) fn new(
+        range: TimeRange,
+        blocks: Vec<Arc<Block>>,
+        head: Vec<HeadSeries>,
+        mut parts: Vec<Part>,
+        sorted: bool,
+    ) -> Result<Self, StoreError> {
+        parts.sort_unstable();
+        let mut groups: Vec<std::ops::Range<u32>> = Vec::new();
+        for (at, part) in parts.iter().enumerate() {
+            let at = at as u32;
+            match groups.last_mut() {
+                Some(group) if parts[group.start as usize].hash == part.hash => group.end = at + 1,
+                _ => groups.push(at..at + 1),
+            }
+        }
+        let mut selection = Self {
+            range,
+            blocks,
+            head,
+            parts,
+            groups,
+            labels: Vec::new(),
+        };
+        if sorted {
+            selection.sort()?;
+        }
+        Ok(selection)
+    }
+
+    fn sort(&mut self) -> Result<(), StoreError> {
+        let mut keyed = Vec::with_capacity(self.groups.len());
+        for series in 0..self.groups.len() {
+            keyed.push((self.labels(series)?, self.groups[series].clone()));
+        }
+        keyed.sort_by(|a, b| a.0.cmp(&b.0));
+        (self.labels, self.groups) = keyed.into_iter().unzip();
+        Ok(())
+    }
+
+    fn parts_of(&self, series: usize) -> &[Part] {
+        let group = &self.groups[series];
+        &self.parts[group.start as usize..group.end as usize]
+    }
+
+    fn read_head(
+        &self,
+        series: &HeadSeries,
+        range: TimeRange,
+        scratch: &mut Scratch,
+    ) -> Result<(), StoreError> {
+        let part = &mut scratch.part;
+        part.clear();
+        for chunk in &series.chunks {
+            chunk
+                .decode(&mut part.times, &mut part.values)
+                .map_err(|m| Corruption::new("head (memory)", 0, "a chunk", m.0))?;
+        }
+        part.clip(range.min_ms, range.max_ms);
+        merge(&mut scratch.merged, part, &mut scratch.spare);
+        part.clear();
+        for (at_ms, bits) in series.late.iter().filter(|s| range.contains(s.0)) {
+            part.times.push(*at_ms);
+            part.values.push(f64::from_bits(*bits));
+        }
+        if !part.is_empty() {
+            merge(&mut scratch.merged, part, &mut scratch.spare);
+        }
+        Ok(())
+    }
+}
+
+impl SeriesSet for Selection {
+    fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    fn labels(&self, series: usize) -> Result<Labels, StoreError> {
+        if let Some(labels) = self.labels.get(series) {
+            return Ok(labels.clone());
+        }
+        // The head has labels at hand; it is the last source.
+        let parts = self.parts_of(series);
+        let part = parts[parts.len() - 1];
+        match self.blocks.get(part.source as usize) {
+            Some(block) => Ok(block.labels_of(&block.record(part.ordinal)?.pairs)?),
+            None => Ok(self.head[part.ordinal as usize].labels.clone()),
+        }
+    }
+
+    fn read(
+        &self,
+        series: usize,
+        range: TimeRange,
+        out: &mut SampleBuffer,
+    ) -> Result<(), StoreError> {
+        out.clear();
+        let range = TimeRange::new(
+            range.min_ms.max(self.range.min_ms),
+            range.max_ms.min(self.range.max_ms),
+        );
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.merged.clear();
+            for part in self.parts_of(series) {
+                match self.blocks.get(part.source as usize) {
+                    Some(block) => {
+                        let into = &mut scratch.part;
+                        block.read(part.ordinal, range.min_ms, range.max_ms, into)?;
+                        merge(&mut scratch.merged, into, &mut scratch.spare);
+                    }
+                    None => self.read_head(&self.head[part.ordinal as usize], range, scratch)?,
+                }
+            }
+            out.timestamps_ms.extend_from_slice(&scratch.merged.times);
+            out.values.extend_from_slice(&scratch.merged.values);
+            Ok(())
+        })
+    }
+}

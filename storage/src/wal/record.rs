@@ -1,0 +1,282 @@
+//! The records inside a frame: `u8 type, uvarint length, body`.
+//!
+//! | type | body |
+//! |---|---|
+//! | 1 SYMBOL | `uvarint lane, uvarint n, n x (uvarint pair, text name, text value)` |
+//! | 2 SERIES | `uvarint lane, uvarint n, n x (varint id - previous id, uvarint pairs, pair...)` |
+//! | 3 ROW | see [`super::row`] |
+//! | 5 LATE | `uvarint lane, uvarint n, n x (varint id difference, varint time difference, u64 bits)` |
+//! | 6 HISTOGRAM, 7 EXEMPLAR, 8 METADATA, 9 TOMBSTONE | reserved |
+//!
+//! A reader skips types it does not know; what it must not skip raises the segment's read version.
+
+use super::row::{Row, RowBuilder};
+use crate::codec::Malformed;
+use crate::codec::bytes::{Cursor, put_text, put_uvarint, put_varint};
+
+const SYMBOL: u8 = 1;
+const SERIES: u8 = 2;
+const ROW: u8 = 3;
+const LATE: u8 = 5;
+
+/// Most label pairs that one series may have on disk.
+pub(crate) const MAX_PAIRS: usize = 1 << 16;
+
+/// Collects what one request writes for one lane. Emptied by [`RecordBuilder::finish`].
+#[derive(Debug, Default)]
+pub(crate) struct RecordBuilder {
+    symbols: Vec<u8>,
+    symbol_count: u64,
+    series: Vec<u8>,
+    series_count: u64,
+    last_id: u32,
+    pub(crate) row: RowBuilder,
+    full_rows: Vec<u8>,
+    late: Vec<u8>,
+    late_count: u64,
+    last_late: (u32, i64),
+    scratch: Vec<u8>,
+}
+
+fn put_record(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
+    out.push(kind);
+    put_text(out, body);
+}
+
+impl RecordBuilder {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.row.is_empty() && self.late_count == 0 && self.full_rows.is_empty()
+    }
+
+    /// Defines a label pair for this segment.
+    pub(crate) fn symbol(&mut self, pair: u32, name: &str, value: &str) {
+        put_uvarint(&mut self.symbols, u64::from(pair));
+        put_text(&mut self.symbols, name.as_bytes());
+        put_text(&mut self.symbols, value.as_bytes());
+        self.symbol_count += 1;
+    }
+
+    /// Defines a series for this segment.
+    pub(crate) fn series(&mut self, id: u32, pairs: impl ExactSizeIterator<Item = u32>) {
+        put_varint(&mut self.series, i64::from(id) - i64::from(self.last_id));
+        self.last_id = id;
+        put_uvarint(&mut self.series, pairs.len() as u64);
+        for pair in pairs {
+            put_uvarint(&mut self.series, u64::from(pair));
+        }
+        self.series_count += 1;
+    }
+
+    /// Adds an in-order sample.
+    #[inline]
+    pub(crate) fn sample(&mut self, lane: u32, id: u32, timestamp_ms: i64, bits: u64, base: u64) {
+        if self.row.is_full() {
+            self.scratch.clear();
+            self.row.finish(lane, &mut self.scratch);
+            put_record(&mut self.full_rows, ROW, &self.scratch);
+        }
+        self.row.push(id, timestamp_ms, bits, base);
+    }
+
+    /// Adds a late sample.
+    pub(crate) fn late(&mut self, id: u32, timestamp_ms: i64, bits: u64) {
+        let (last_id, last_ms) = self.last_late;
+        put_varint(&mut self.late, i64::from(id) - i64::from(last_id));
+        put_varint(&mut self.late, timestamp_ms.wrapping_sub(last_ms));
+        self.late.extend_from_slice(&bits.to_le_bytes());
+        self.last_late = (id, timestamp_ms);
+        self.late_count += 1;
+    }
+
+    /// Appends all records to `out` and empties the builder.
+    pub(crate) fn finish(&mut self, lane: u32, out: &mut Vec<u8>) {
+        for (kind, count, bytes) in [
+            (SYMBOL, &mut self.symbol_count, &mut self.symbols),
+            (SERIES, &mut self.series_count, &mut self.series),
+        ] {
+            counted(out, kind, lane, count, bytes, &mut self.scratch);
+        }
+        out.append(&mut self.full_rows);
+        if !self.row.is_empty() {
+            self.scratch.clear();
+            self.row.finish(lane, &mut self.scratch);
+            put_record(out, ROW, &self.scratch);
+        }
+        let late = (&mut self.late_count, &mut self.late);
+        counted(out, LATE, lane, late.0, late.1, &mut self.scratch);
+        self.last_id = 0;
+        self.last_late = (0, 0);
+    }
+}
+
+/// Appends a record of `count` items unless there are none, and empties the parts.
+fn counted(
+    out: &mut Vec<u8>,
+    kind: u8,
+    lane: u32,
+    count: &mut u64,
+    items: &mut Vec<u8>,
+    scratch: &mut Vec<u8>,
+) {
+    if *count > 0 {
+        scratch.clear();
+        put_uvarint(scratch, u64::from(lane));
+        put_uvarint(scratch, *count);
+        scratch.extend_from_slice(items);
+        put_record(out, kind, scratch);
+        items.clear();
+        *count = 0;
+    }
+}
+
+/// Receives the records of a frame in order.
+pub(crate) trait RecordSink {
+    fn symbol(&mut self, lane: u32, pair: u32, name: &str, value: &str);
+    fn series(&mut self, lane: u32, id: u32, pairs: &[u32]);
+    fn row(&mut self, row: &mut Row);
+    fn late(&mut self, lane: u32, id: u32, timestamp_ms: i64, bits: u64);
+}
+
+/// Scratch memory for decoding.
+#[derive(Debug, Default)]
+pub(crate) struct RecordReader {
+    row: Row,
+    pairs: Vec<u32>,
+}
+
+impl RecordReader {
+    /// Hands every record of a frame's payload to `sink`.
+    pub(crate) fn read(
+        &mut self,
+        payload: &[u8],
+        sink: &mut impl RecordSink,
+    ) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(payload);
+        while !cursor.is_empty() {
+            let kind = cursor.u8()?;
+            let len = cursor.count(1, usize::MAX)?;
+            let body = cursor.take(len)?;
+            match kind {
+                SYMBOL => read_symbols(body, sink)?,
+                SERIES => self.read_series(body, sink)?,
+                ROW => {
+                    self.row.decode(body)?;
+                    sink.row(&mut self.row);
+                }
+                LATE => read_late(body, sink)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn read_series(&mut self, body: &[u8], sink: &mut impl RecordSink) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(body);
+        let lane = cursor.uvarint32()?;
+        let mut id = 0_i64;
+        for _ in 0..cursor.count(2, usize::MAX)? {
+            id = id.wrapping_add(cursor.varint()?);
+            let id = u32::try_from(id).map_err(|_| Malformed("series id leaves 32 bits"))?;
+            self.pairs.clear();
+            for _ in 0..cursor.count(1, MAX_PAIRS)? {
+                self.pairs.push(cursor.uvarint32()?);
+            }
+            sink.series(lane, id, &self.pairs);
+        }
+        Ok(())
+    }
+}
+
+fn read_symbols(body: &[u8], sink: &mut impl RecordSink) -> Result<(), Malformed> {
+    let mut cursor = Cursor::new(body);
+    let lane = cursor.uvarint32()?;
+    for _ in 0..cursor.count(3, usize::MAX)? {
+        let pair = cursor.uvarint32()?;
+        let name = cursor.text()?;
+        sink.symbol(lane, pair, name, cursor.text()?);
+    }
+    Ok(())
+}
+
+fn read_late(body: &[u8], sink: &mut impl RecordSink) -> Result<(), Malformed> {
+    let mut cursor = Cursor::new(body);
+    let lane = cursor.uvarint32()?;
+    let (mut id, mut at_ms) = (0_i64, 0_i64);
+    for _ in 0..cursor.count(10, usize::MAX)? {
+        id = id.wrapping_add(cursor.varint()?);
+        at_ms = at_ms.wrapping_add(cursor.varint()?);
+        let id = u32::try_from(id).map_err(|_| Malformed("series id leaves 32 bits"))?;
+        sink.late(lane, id, at_ms, cursor.u64()?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Default, PartialEq, Debug)]
+    struct Heard(Vec<String>);
+
+    impl RecordSink for Heard {
+        fn symbol(&mut self, lane: u32, pair: u32, name: &str, value: &str) {
+            self.0.push(format!("symbol {lane} {pair} {name}={value}"));
+        }
+        fn series(&mut self, lane: u32, id: u32, pairs: &[u32]) {
+            self.0.push(format!("series {lane} {id} {pairs:?}"));
+        }
+        fn row(&mut self, row: &mut Row) {
+            assert!(row.resolve(|_| Some(0)));
+            self.0
+                .push(format!("row {} {:?} {:?}", row.lane, row.ids, row.xors));
+        }
+        fn late(&mut self, lane: u32, id: u32, timestamp_ms: i64, bits: u64) {
+            self.0
+                .push(format!("late {lane} {id} {timestamp_ms} {bits}"));
+        }
+    }
+
+    #[test]
+    fn records_come_back_in_order() {
+        let mut builder = RecordBuilder::default();
+        builder.symbol(4, "job", "x");
+        builder.series(9, [4, 7].into_iter());
+        builder.series(2, [4].into_iter());
+        builder.sample(1, 9, 1000, 5, 0);
+        builder.late(9, -50, 6);
+        builder.late(2, 70, 7);
+        assert!(!builder.is_empty());
+        let mut payload = Vec::new();
+        builder.finish(1, &mut payload);
+        assert!(builder.is_empty());
+        payload.extend([99, 1, 0]);
+        let mut heard = Heard::default();
+        RecordReader::default().read(&payload, &mut heard).unwrap();
+        assert_eq!(
+            heard.0,
+            [
+                "symbol 1 4 job=x",
+                "series 1 9 [4, 7]",
+                "series 1 2 [4]",
+                "row 1 [9] [5]",
+                "late 1 9 -50 6",
+                "late 1 2 70 7"
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+            struct Nothing;
+            impl RecordSink for Nothing {
+                fn symbol(&mut self, _: u32, _: u32, _: &str, _: &str) {}
+                fn series(&mut self, _: u32, _: u32, _: &[u32]) {}
+                fn row(&mut self, row: &mut Row) { row.resolve(|_| None); }
+                fn late(&mut self, _: u32, _: u32, _: i64, _: u64) {}
+            }
+            let _ = RecordReader::default().read(&bytes, &mut Nothing);
+        }
+    }
+}

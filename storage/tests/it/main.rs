@@ -1,0 +1,9 @@
+//! The store as a whole, against a simple model, on disks that crash and fail.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod crash;
+mod damage;
+mod faults;
+mod harness;
+mod model;
+mod queries;

@@ -1,0 +1,235 @@
+//! Matchers, label lists, joins over head and blocks, admission.
+
+use tenbin_model::write::RejectReason;
+use tenbin_model::{MatchOp, Matcher, Queryable, Sample, SelectHints, TimeRange};
+use tenbin_storage::Options;
+use tenbin_storage::vfs::SimVfs;
+
+use crate::harness::*;
+
+fn m(op: MatchOp, name: &str, value: &str) -> Matcher {
+    Matcher::new(op, name, value).unwrap()
+}
+
+/// Series with and without a label, half of them in a block, one in both.
+fn filled() -> std::sync::Arc<tenbin_storage::Db> {
+    let db = open(&SimVfs::new(), &options()).unwrap();
+    let all = [
+        &[("__name__", "a"), ("env", "prod"), ("job", "x")][..],
+        &[("__name__", "a"), ("env", "dev")],
+        &[("__name__", "a")],
+        &[("__name__", "b"), ("env", "prod"), ("job", "y")],
+        &[("__name__", "b"), ("env", "")],
+    ];
+    for (i, labels) in all.iter().enumerate() {
+        append(&db, &one(pairs(labels), START_MS + i as i64, i as f64));
+        if i == 2 {
+            db.flush().unwrap();
+        }
+    }
+    append(&db, &one(pairs(all[0]), START_MS + 100, 9.0));
+    db
+}
+
+#[test]
+fn matchers_follow_prometheus() {
+    use MatchOp::{Equal, NotEqual, NotRegex, Regex};
+    type Case = (
+        &'static [(MatchOp, &'static str, &'static str)],
+        &'static [&'static str],
+    );
+    let cases: &[Case] = &[
+        (&[(Equal, "__name__", "a")], &["a/", "a/dev", "a/prod"]),
+        (&[(Equal, "env", "")], &["a/", "b/"]),
+        (&[(NotEqual, "env", "")], &["a/dev", "a/prod", "b/prod"]),
+        (&[(NotEqual, "env", "prod")], &["a/", "a/dev", "b/"]),
+        (
+            &[(Regex, "env", "prod|")],
+            &["a/", "a/prod", "b/", "b/prod"],
+        ),
+        (&[(Regex, "env", ".+")], &["a/dev", "a/prod", "b/prod"]),
+        (
+            &[(Regex, "env", ".*")],
+            &["a/", "a/dev", "a/prod", "b/", "b/prod"],
+        ),
+        (
+            &[(NotRegex, "env", "d.*")],
+            &["a/", "a/prod", "b/", "b/prod"],
+        ),
+        (&[(NotRegex, "env", ".+")], &["a/", "b/"]),
+        (
+            &[(Equal, "absent", "")],
+            &["a/", "a/dev", "a/prod", "b/", "b/prod"],
+        ),
+        (&[(Equal, "absent", "x")], &[]),
+        (
+            &[(NotEqual, "absent", "x"), (Equal, "__name__", "b")],
+            &["b/", "b/prod"],
+        ),
+        (
+            &[(Regex, "job", "x|y"), (NotEqual, "env", "dev")],
+            &["a/prod", "b/prod"],
+        ),
+    ];
+    let db = filled();
+    for round in 0..2 {
+        for (matchers, expected) in cases {
+            let matchers: Vec<_> = matchers.iter().map(|(op, n, v)| m(*op, n, v)).collect();
+            let querier = db.querier(TimeRange::ALL).unwrap();
+            let hints = SelectHints {
+                sorted: true,
+                ..SelectHints::default()
+            };
+            let set = querier.select(&matchers, &hints).unwrap();
+            let found: Vec<String> = (0..set.len())
+                .map(|i| {
+                    let labels = set.labels(i).unwrap();
+                    format!("{}/{}", labels.metric_name(), labels.value_of("env"))
+                })
+                .collect();
+            assert_eq!(&found, expected, "{matchers:?}, round {round}");
+        }
+        db.flush().unwrap();
+    }
+}
+
+#[test]
+fn label_lists_respect_matchers() {
+    let db = filled();
+    let querier = db.querier(TimeRange::ALL).unwrap();
+    assert_eq!(
+        querier.label_names(&[]).unwrap(),
+        ["__name__", "env", "job"]
+    );
+    assert_eq!(querier.label_values("env", &[]).unwrap(), ["dev", "prod"]);
+    let x = [m(MatchOp::Equal, "job", "y")];
+    assert_eq!(querier.label_values("__name__", &x).unwrap(), ["b"]);
+    let dev = [m(MatchOp::Equal, "env", "dev")];
+    assert_eq!(querier.label_names(&dev).unwrap(), ["__name__", "env"]);
+    assert!(querier.label_values("nothing", &[]).unwrap().is_empty());
+}
+
+#[test]
+fn a_series_in_blocks_and_head_is_one_series() {
+    let db = filled();
+    let found = contents(&db, &[m(MatchOp::Equal, "job", "x")], TimeRange::ALL).unwrap();
+    let samples: Vec<_> = found.values().next().unwrap().keys().copied().collect();
+    assert_eq!(samples, [START_MS, START_MS + 100]);
+}
+
+#[test]
+fn admission_follows_prometheus() {
+    let db = open(
+        &SimVfs::new(),
+        &Options {
+            max_future_ms: 600_000,
+            ..options()
+        },
+    )
+    .unwrap();
+    let verdict = |at_ms: i64, value: f64| {
+        let (report, _) = append(&db, &one(series(0), START_MS + at_ms, value));
+        report.rejections.first().map(|(_, reason)| *reason)
+    };
+    assert_eq!(verdict(0, 1.0), None);
+    assert_eq!(verdict(0, 1.0), None, "the same again");
+    let twice = verdict(0, 2.0).unwrap().to_string();
+    assert!(
+        twice.starts_with("duplicate sample for timestamp"),
+        "{twice}"
+    );
+    assert_eq!(verdict(-1_800_000, 3.0), None, "late, inside the window");
+    assert_eq!(verdict(-1_800_000, 3.0), None);
+    assert!(verdict(-1_800_000, 4.0).is_some());
+    assert_eq!(verdict(-1_800_001, 3.0), Some(RejectReason::TooOld));
+    assert_eq!(verdict(600_001, 3.0), Some(RejectReason::TooFarInFuture));
+    assert_eq!(verdict(600_000, 3.0), None);
+    let stats = db.stats();
+    assert_eq!((stats.rejected.duplicate, stats.rejected.too_old), (2, 1));
+    assert_eq!(
+        (stats.duplicate_samples, stats.late_samples_appended),
+        (2, 1)
+    );
+
+    let strict = Options {
+        out_of_order_window_ms: 0,
+        ..options()
+    };
+    let db = open(&SimVfs::new(), &strict).unwrap();
+    append(&db, &one(series(0), START_MS, 1.0));
+    let (report, _) = append(&db, &one(series(0), START_MS - 1, 1.0));
+    assert_eq!(report.rejections, [(0, RejectReason::OutOfOrder)]);
+    let (report, _) = append(&db, &one(series(1), START_MS - 3_600_001, 1.0));
+    assert_eq!(report.rejections, [(0, RejectReason::OutOfBounds)]);
+    let (report, _) = append(&db, &one(series(1), START_MS - 3_600_000, 1.0));
+    assert!(
+        report.rejections.is_empty(),
+        "another series may be an hour behind"
+    );
+}
+
+#[test]
+fn the_series_limit_spares_existing_series() {
+    let db = open(
+        &SimVfs::new(),
+        &Options {
+            max_series: 2,
+            ..options()
+        },
+    )
+    .unwrap();
+    let mut request = Request::default();
+    for number in 0..3 {
+        request.0.extend(one(series(number), START_MS, 1.0).0);
+    }
+    request
+        .0
+        .push((pairs(&[("no_name", "x")]), vec![Sample::new(START_MS, 1.0)]));
+    let (report, _) = append(&db, &request);
+    assert_eq!((report.samples_written, report.rejected_samples), (2, 1));
+    assert_eq!(
+        report.rejections[0],
+        (2, RejectReason::SeriesLimit { limit: 2 })
+    );
+    assert_eq!(
+        (report.invalid_entries, report.first_invalid.unwrap().0),
+        (1, 3)
+    );
+    let (report, _) = append(&db, &one(series(1), START_MS + 1, 1.0));
+    assert_eq!(report.samples_written, 1);
+    let cardinality = db.cardinality(1);
+    assert_eq!(
+        (cardinality.series, cardinality.series_by_metric.len()),
+        (2, 1)
+    );
+}
+
+#[test]
+fn extreme_timestamps_and_values_survive_everything() {
+    let disk = SimVfs::new();
+    let wide = Options {
+        out_of_order_window_ms: i64::MAX,
+        ..options()
+    };
+    let db = open(&disk, &wide).unwrap();
+    let mut oracle = Contents::new();
+    for (i, at_ms) in [0, -1, i64::MIN, i64::MIN + 1, 5, i64::MAX - 1, i64::MAX]
+        .iter()
+        .enumerate()
+    {
+        let request = one(
+            series(0),
+            *at_ms,
+            f64::from_bits(0x7ff0_0000_0000_0001 + i as u64),
+        );
+        let (report, commit) = append(&db, &request);
+        commit.wait().unwrap();
+        note(&mut oracle, &request, &report);
+    }
+    assert!(oracle.values().next().unwrap().len() >= 5);
+    assert_eq!(everything(&db), oracle);
+    db.flush().unwrap();
+    assert_eq!(everything(&db), oracle);
+    db.close().unwrap();
+    assert_eq!(everything(&open(&disk, &wide).unwrap()), oracle);
+}
