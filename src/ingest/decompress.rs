@@ -71,6 +71,6 @@ mod tests {
             snappy(b"", 100, &mut out),
             Err(DecompressError::Corrupt(_)) | Ok(())
         ));
-        assert!(matches!(snappy(&[0xff; 40], 100, &mut out), Err(_)));
+        assert!(snappy(&[0xff; 40], 100, &mut out).is_err());
     }
 }

@@ -293,7 +293,9 @@ mod tests {
         timestamp: i64,
     }
 
-    fn request(series: &[(&[(&str, &str)], &[(i64, f64)])]) -> PbRequest {
+    type SeriesText<'a> = (&'a [(&'a str, &'a str)], &'a [(i64, f64)]);
+
+    fn request(series: &[SeriesText<'_>]) -> PbRequest {
         PbRequest {
             timeseries: series
                 .iter()
@@ -401,8 +403,7 @@ mod tests {
 
     #[test]
     fn limits_are_named() {
-        let series: (&[(&str, &str)], &[(i64, f64)]) =
-            (&[("__name__", "up")], &[(1, 1.0), (2, 2.0)]);
+        let series: SeriesText<'_> = (&[("__name__", "up")], &[(1, 1.0), (2, 2.0)]);
         let body = request(&[series; 3]).encode_to_vec();
         let few_series = WriteLimits {
             max_series_per_request: 2,

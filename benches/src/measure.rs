@@ -1,0 +1,67 @@
+//! Costs of a process as the kernel counts them.
+
+use std::path::Path;
+
+/// CPU time of a process so far, user and system, seconds.
+pub(crate) fn cpu_s(process_id: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process_id}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .map_or(vec![], |(_, rest)| rest.split_whitespace().collect());
+    let field = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|f| f.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
+    (field(11) + field(12)) / 100.0
+}
+
+/// A `kB` line of `/proc/PID/status` in bytes: `VmHWM` is the peak resident size, `RssAnon` the
+/// present anonymous part.
+pub(crate) fn status_bytes(process_id: u32, key: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process_id}/status")).unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        .map_or(0, |kib| kib * 1024)
+}
+
+/// Allocated bytes of all files below `path`. Hard links count once, preallocated space fully.
+pub(crate) fn disk_bytes(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => disk_bytes(&entry.path()),
+            Ok(metadata) => metadata.blocks() * 512,
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// The middle value.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_costs() {
+        assert!(status_bytes(std::process::id(), "VmHWM") > 100_000);
+        assert!(cpu_s(std::process::id()) >= 0.0);
+        assert!(median(vec![3.0, 1.0, 2.0]) == 2.0 && median(vec![4.0, 1.0, 2.0, 3.0]) == 2.5);
+    }
+}

@@ -1,0 +1,119 @@
+//! Comparing the answers of two servers.
+//!
+//! Status, content type and JSON must be equal after what has no defined order or content is
+//! normalised: instant vectors and series lists are sorted by labels, query statistics removed.
+//! Sample values may differ by 1e-12 of their size: a sum over series depends in its last digit on
+//! the order in which a store returns the series, and that order is each store's own.
+
+use serde_json::Value;
+
+use crate::http::Answer;
+
+/// An answer in comparable form: status, content type and the normalised body.
+#[must_use]
+pub fn normalised(answer: &Answer) -> String {
+    let mut body = answer.json();
+    if body.is_null() {
+        return format!(
+            "{} {}\n{}",
+            answer.status,
+            answer.content_type,
+            answer.text()
+        );
+    }
+    if let Some(stats) = body.pointer_mut("/data/stats") {
+        *stats = Value::Null;
+    }
+    let is_vector = body.pointer("/data/resultType").and_then(Value::as_str) == Some("vector");
+    if is_vector && let Some(Value::Array(samples)) = body.pointer_mut("/data/result") {
+        samples.sort_by_key(|sample| sample["metric"].to_string());
+    }
+    if let Some(Value::Array(series)) = body.get_mut("data")
+        && series.iter().all(Value::is_object)
+    {
+        series.sort_by_key(Value::to_string);
+    }
+    for list in ["warnings", "infos"] {
+        if let Some(Value::Array(texts)) = body.get_mut(list) {
+            texts.sort_by_key(Value::to_string);
+        }
+    }
+    format!("{} {}\n{body}", answer.status, answer.content_type)
+}
+
+/// The largest relative difference of two sample values that count as equal.
+const TOLERANCE: f64 = 1e-12;
+
+/// Whether two normalised answers say the same.
+#[must_use]
+pub fn same(ours: &str, theirs: &str) -> bool {
+    if ours == theirs {
+        return true;
+    }
+    let parts = |text: &str| -> Option<(String, Value)> {
+        let (head, body) = text.split_once('\n')?;
+        Some((head.to_owned(), serde_json::from_str(body).ok()?))
+    };
+    match (parts(ours), parts(theirs)) {
+        (Some((our_head, ours)), Some((their_head, theirs))) => {
+            our_head == their_head && same_value(&ours, &theirs)
+        }
+        _ => false,
+    }
+}
+
+fn same_value(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(key, a)| b.get(key).is_some_and(|b| same_value(a, b)))
+        }
+        (Value::String(a), Value::String(b)) => a == b || same_number(a, b),
+        _ => ours == theirs,
+    }
+}
+
+fn same_number(ours: &str, theirs: &str) -> bool {
+    match (ours.parse::<f64>(), theirs.parse::<f64>()) {
+        (Ok(a), Ok(b)) => (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()),
+        _ => false,
+    }
+}
+
+/// Where two texts first differ, with a little of what surrounds the place.
+#[must_use]
+pub fn first_difference(ours: &str, theirs: &str) -> String {
+    let at = ours.bytes().zip(theirs.bytes()).position(|(a, b)| a != b);
+    let at = at.unwrap_or_else(|| ours.len().min(theirs.len()));
+    let around = |text: &str| {
+        let (from, to) = (at.saturating_sub(150), (at + 150).min(text.len()));
+        String::from_utf8_lossy(&text.as_bytes()[from..to]).into_owned()
+    };
+    format!(
+        "at byte {at}\n   tenbin: ...{}\n     peer: ...{}",
+        around(ours),
+        around(theirs)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_digits_of_numbers_may_differ() {
+        let answer = |value: &str| format!("200 application/json\n{{\"v\":[1,\"{value}\"]}}");
+        assert!(same(
+            &answer("944542.6496625"),
+            &answer("944542.6496624999")
+        ));
+        assert!(!same(&answer("944542.64966"), &answer("944542.64967")));
+        assert!(!same(&answer("a"), &answer("b")));
+        assert!(!same(&answer("1"), &answer("1").replace("200", "400")));
+        assert!(!same(&answer("1"), &answer("1").replace("[1,", "[2,")));
+    }
+}

@@ -1,0 +1,50 @@
+//! All process-level tests in one program with its own runner, so that a test whose peer is missing
+//! can say so and be counted as ignored.
+
+mod crash;
+mod http_contract;
+mod prometheus;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// The server under test.
+fn tenbin() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_tenbin-under-test"))
+}
+
+/// Turns a text error into a test failure.
+fn failed(error: impl std::fmt::Display) -> Failed {
+    Failed::from(error.to_string())
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials = http_contract::trials();
+    trials.extend(crash::trials());
+    trials.extend(peer_trials());
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The tests beside real peers: run where the peers are, ignored with the reason where they are
+/// not, failed where they are required and missing.
+fn peer_trials() -> Vec<Trial> {
+    match tenbin_compat_tests::peers::find() {
+        Ok(peers) => prometheus::trials(&peers),
+        Err(reason) if tenbin_compat_tests::peers::required() => {
+            vec![Trial::test("peers are present", move || {
+                Err(failed(&reason))
+            })]
+        }
+        Err(reason) => {
+            eprintln!("skipped: the tests beside a real Prometheus: {reason}");
+            vec![
+                Trial::test("prometheus::answers_are_equal", || Ok(()))
+                    .with_kind("skipped: no peers")
+                    .with_ignored_flag(true),
+            ]
+        }
+    }
+}

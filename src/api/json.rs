@@ -1,0 +1,379 @@
+//! JSON as Prometheus writes it, straight into a byte buffer.
+//!
+//! Two string forms: label names and values in query and series results are not HTML-escaped,
+//! every other string is. Sample values are strings, timestamps are numbers with three decimals
+//! where the seconds are not whole. Source: Prometheus `web/api/v1/json_codec.go`,
+//! `util/jsonutil`.
+
+use std::io::Write as _;
+
+use tenbin_model::text::float::format_sample;
+use tenbin_model::{BucketSpan, FloatHistogram, Labels};
+use tenbin_promql::value::{MatrixSeries, SampleValue, Value, VectorSample};
+
+/// Appends `text` quoted, with `<`, `>`, `&` and the line separators escaped.
+pub fn push_string(out: &mut Vec<u8>, text: &str) {
+    push_escaped(out, text, true);
+}
+
+/// Appends `text` quoted, escaping only what JSON demands.
+pub fn push_plain_string(out: &mut Vec<u8>, text: &str) {
+    push_escaped(out, text, false);
+}
+
+fn push_escaped(out: &mut Vec<u8>, text: &str, html: bool) {
+    out.push(b'"');
+    let mut clean_from = 0;
+    for (at, c) in text.char_indices() {
+        let escape: Option<&[u8]> = match c {
+            '"' => Some(b"\\\""),
+            '\\' => Some(b"\\\\"),
+            '\n' => Some(b"\\n"),
+            '\r' => Some(b"\\r"),
+            '\t' => Some(b"\\t"),
+            '<' if html => Some(b"\\u003c"),
+            '>' if html => Some(b"\\u003e"),
+            '&' if html => Some(b"\\u0026"),
+            '\u{2028}' if html => Some(b"\\u2028"),
+            '\u{2029}' if html => Some(b"\\u2029"),
+            _ => None,
+        };
+        let control = (c as u32) < 0x20;
+        if escape.is_none() && !control {
+            continue;
+        }
+        out.extend_from_slice(&text.as_bytes()[clean_from..at]);
+        match escape {
+            Some(escape) => out.extend_from_slice(escape),
+            None => push_fmt(out, format_args!("\\u{:04x}", c as u32)),
+        }
+        clean_from = at + c.len_utf8();
+    }
+    out.extend_from_slice(&text.as_bytes()[clean_from..]);
+    out.push(b'"');
+}
+
+fn push_fmt(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+    // Writing to a Vec cannot fail.
+    let _ = out.write_fmt(arguments);
+}
+
+/// Appends a list, comma between elements.
+pub fn push_list<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut push: impl FnMut(&mut Vec<u8>, T),
+) {
+    out.push(b'[');
+    for (i, item) in items.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        push(out, item);
+    }
+    out.push(b']');
+}
+
+/// Appends a label set as an object.
+pub fn push_labels(out: &mut Vec<u8>, labels: &Labels) {
+    out.push(b'{');
+    for (i, (name, value)) in labels.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        push_plain_string(out, name);
+        out.push(b':');
+        push_plain_string(out, value);
+    }
+    out.push(b'}');
+}
+
+/// Appends milliseconds as seconds: whole, or with three decimals.
+pub fn push_timestamp(out: &mut Vec<u8>, timestamp_ms: i64) {
+    let magnitude = timestamp_ms.unsigned_abs();
+    if timestamp_ms < 0 {
+        out.push(b'-');
+    }
+    let (seconds, ms) = (magnitude / 1000, magnitude % 1000);
+    if ms == 0 {
+        push_fmt(out, format_args!("{seconds}"));
+    } else {
+        push_fmt(out, format_args!("{seconds}.{ms:03}"));
+    }
+}
+
+/// Appends a sample value as a string.
+pub fn push_sample(out: &mut Vec<u8>, value: f64) {
+    out.push(b'"');
+    out.extend_from_slice(format_sample(value).as_bytes());
+    out.push(b'"');
+}
+
+fn push_point(out: &mut Vec<u8>, timestamp_ms: i64, push: impl FnOnce(&mut Vec<u8>)) {
+    out.push(b'[');
+    push_timestamp(out, timestamp_ms);
+    out.push(b',');
+    push(out);
+    out.push(b']');
+}
+
+/// Appends the value of a query: `"resultType":...,"result":...` without the braces around.
+pub fn push_value(out: &mut Vec<u8>, value: &Value) {
+    push_fmt(
+        out,
+        format_args!(
+            "\"resultType\":\"{}\",\"result\":",
+            value.value_type().api_name()
+        ),
+    );
+    match value {
+        Value::Scalar {
+            timestamp_ms,
+            value,
+        } => {
+            // Scalars never use an exponent.
+            push_point(out, *timestamp_ms, |out| {
+                push_plain_string(out, &tenbin_model::text::float::format_f(*value));
+            });
+        }
+        Value::String {
+            timestamp_ms,
+            value,
+        } => {
+            push_point(out, *timestamp_ms, |out| push_string(out, value));
+        }
+        Value::Vector(samples) => push_list(out, samples, push_vector_sample),
+        Value::Matrix(series) => push_list(out, series, push_series),
+    }
+}
+
+fn push_vector_sample(out: &mut Vec<u8>, sample: &VectorSample) {
+    out.extend_from_slice(b"{\"metric\":");
+    push_labels(out, &sample.labels);
+    match &sample.value {
+        SampleValue::Float(value) => {
+            out.extend_from_slice(b",\"value\":");
+            push_point(out, sample.timestamp_ms, |out| push_sample(out, *value));
+        }
+        SampleValue::Histogram(histogram) => {
+            out.extend_from_slice(b",\"histogram\":");
+            push_point(out, sample.timestamp_ms, |out| {
+                push_histogram(out, histogram);
+            });
+        }
+    }
+    out.push(b'}');
+}
+
+fn push_series(out: &mut Vec<u8>, series: &MatrixSeries) {
+    out.extend_from_slice(b"{\"metric\":");
+    push_labels(out, &series.labels);
+    if !series.floats.is_empty() {
+        out.extend_from_slice(b",\"values\":");
+        push_list(out, &series.floats, |out, (timestamp_ms, value)| {
+            push_point(out, *timestamp_ms, |out| push_sample(out, *value));
+        });
+    }
+    if !series.histograms.is_empty() {
+        out.extend_from_slice(b",\"histograms\":");
+        push_list(out, &series.histograms, |out, (timestamp_ms, histogram)| {
+            push_point(out, *timestamp_ms, |out| push_histogram(out, histogram));
+        });
+    }
+    out.push(b'}');
+}
+
+/// One bucket for display: which ends are closed, its bounds, its count.
+struct ShownBucket {
+    /// 0 = open left, 1 = open right, 2 = open both, 3 = closed both.
+    rule: u8,
+    lower: f64,
+    upper: f64,
+    count: f64,
+}
+
+fn push_histogram(out: &mut Vec<u8>, histogram: &FloatHistogram) {
+    out.extend_from_slice(b"{\"count\":");
+    push_sample(out, histogram.count);
+    out.extend_from_slice(b",\"sum\":");
+    push_sample(out, histogram.sum);
+    let buckets = shown_buckets(histogram);
+    if !buckets.is_empty() {
+        out.extend_from_slice(b",\"buckets\":");
+        push_list(out, &buckets, |out, bucket| {
+            push_fmt(out, format_args!("[{},", bucket.rule));
+            push_sample(out, bucket.lower);
+            out.push(b',');
+            push_sample(out, bucket.upper);
+            out.push(b',');
+            push_sample(out, bucket.count);
+            out.push(b']');
+        });
+    }
+    out.push(b'}');
+}
+
+/// All buckets with observations in ascending order.
+fn shown_buckets(histogram: &FloatHistogram) -> Vec<ShownBucket> {
+    let mut shown = Vec::new();
+    let custom = histogram.uses_custom_buckets();
+    for (index, count) in indexed(&histogram.negative_spans, &histogram.negative_buckets) {
+        let lower = -exponential_bound(index, histogram.schema);
+        let upper = -exponential_bound(index - 1, histogram.schema);
+        shown.push(ShownBucket {
+            rule: 1,
+            lower,
+            upper,
+            count,
+        });
+    }
+    shown.reverse();
+    if histogram.zero_count != 0.0 {
+        shown.push(ShownBucket {
+            rule: 3,
+            lower: -histogram.zero_threshold,
+            upper: histogram.zero_threshold,
+            count: histogram.zero_count,
+        });
+    }
+    for (index, count) in indexed(&histogram.positive_spans, &histogram.positive_buckets) {
+        let bound = |index: i32| {
+            if custom {
+                custom_bound(index, &histogram.custom_values)
+            } else {
+                exponential_bound(index, histogram.schema)
+            }
+        };
+        let rule = if custom && index == 0 { 3 } else { 0 };
+        shown.push(ShownBucket {
+            rule,
+            lower: bound(index - 1),
+            upper: bound(index),
+            count,
+        });
+    }
+    shown.retain(|bucket| bucket.count != 0.0);
+    shown
+}
+
+/// Bucket indexes with their counts.
+fn indexed<'a>(
+    spans: &'a [BucketSpan],
+    counts: &'a [f64],
+) -> impl Iterator<Item = (i32, f64)> + 'a {
+    let mut next = 0_i32;
+    let indexes = spans.iter().flat_map(move |span| {
+        let start = next.saturating_add(span.offset);
+        next = start.saturating_add_unsigned(span.length);
+        start..next
+    });
+    indexes.zip(counts.iter().copied())
+}
+
+/// Upper bound of exponential bucket `index`: `2^(index * 2^-schema)`, the last finite bucket
+/// ending at the largest float.
+fn exponential_bound(index: i32, schema: i32) -> f64 {
+    let exponent = f64::from(index) * f64::from(-schema).exp2();
+    if exponent == 1024.0 {
+        f64::MAX
+    } else {
+        exponent.exp2()
+    }
+}
+
+fn custom_bound(index: i32, bounds: &[f64]) -> f64 {
+    match usize::try_from(index) {
+        Err(_) => f64::NEG_INFINITY,
+        Ok(index) => bounds.get(index).copied().unwrap_or(f64::INFINITY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(push: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        push(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn strings_escape_as_go_does() {
+        assert_eq!(
+            text(|o| push_string(o, "a<b>&\"\\\n\u{1}é")),
+            r#""a\u003cb\u003e\u0026\"\\\n\u0001é""#
+        );
+        assert_eq!(text(|o| push_plain_string(o, "a<b>&\t")), r#""a<b>&\t""#);
+    }
+
+    #[test]
+    fn timestamps_have_no_or_three_decimals() {
+        for (ms, expected) in [
+            (0, "0"),
+            (1500, "1.500"),
+            (10, "0.010"),
+            (-1, "-0.001"),
+            (-2000, "-2"),
+        ] {
+            assert_eq!(text(|o| push_timestamp(o, ms)), expected);
+        }
+    }
+
+    #[test]
+    fn values_have_prometheus_shape() {
+        let labels = Labels::from_pairs(&[("__name__", "up"), ("job", "<x>")]);
+        let vector = Value::Vector(vec![VectorSample {
+            labels: labels.clone(),
+            timestamp_ms: 1_500,
+            value: SampleValue::Float(1e-7),
+        }]);
+        assert_eq!(
+            text(|o| push_value(o, &vector)),
+            r#""resultType":"vector","result":[{"metric":{"__name__":"up","job":"<x>"},"value":[1.500,"1e-07"]}]"#
+        );
+        let matrix = Value::Matrix(vec![MatrixSeries {
+            labels,
+            floats: vec![(1000, 1.0), (2000, f64::NAN)],
+            histograms: vec![],
+        }]);
+        assert_eq!(
+            text(|o| push_value(o, &matrix)),
+            r#""resultType":"matrix","result":[{"metric":{"__name__":"up","job":"<x>"},"values":[[1,"1"],[2,"NaN"]]}]"#
+        );
+        let scalar = Value::Scalar {
+            timestamp_ms: 0,
+            value: 1e21,
+        };
+        assert_eq!(
+            text(|o| push_value(o, &scalar)),
+            r#""resultType":"scalar","result":[0,"1000000000000000000000"]"#
+        );
+    }
+
+    #[test]
+    fn histograms_list_their_filled_buckets() {
+        let histogram = FloatHistogram {
+            schema: 0,
+            zero_threshold: 0.001,
+            zero_count: 2.0,
+            count: 9.0,
+            sum: 1.5,
+            positive_spans: vec![BucketSpan {
+                offset: 0,
+                length: 2,
+            }],
+            positive_buckets: vec![1.0, 0.0],
+            negative_spans: vec![BucketSpan {
+                offset: 1,
+                length: 2,
+            }],
+            negative_buckets: vec![4.0, 2.0],
+            ..FloatHistogram::default()
+        };
+        assert_eq!(
+            text(|o| push_histogram(o, &histogram)),
+            r#"{"count":"9","sum":"1.5","buckets":[[1,"-4","-2","2"],[1,"-2","-1","4"],[3,"-0.001","0.001","2"],[0,"0.5","1","1"]]}"#
+        );
+    }
+}

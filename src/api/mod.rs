@@ -1,0 +1,17 @@
+//! The query API under `/api/v1`: one file per endpoint family.
+//!
+//! Handlers read parameters in Prometheus' order (so that the first error is the same), run the
+//! work on the query threads, and write the answer straight to bytes.
+
+pub mod admin;
+pub mod error;
+pub mod json;
+pub mod labels;
+pub mod metadata;
+pub mod params;
+pub mod query;
+pub mod response;
+pub mod series;
+pub mod status;
+pub mod times;
+pub mod write;

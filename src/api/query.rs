@@ -1,0 +1,309 @@
+//! `/api/v1/query`, `/api/v1/query_range`, `/api/v1/format_query`, `/api/v1/parse_query`,
+//! `/api/v1/query_exemplars`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use tenbin_model::text::quote::quoted;
+use tenbin_promql::ast::{Expr, ValueType};
+use tenbin_promql::options::EngineOptions;
+use tenbin_promql::value::{QueryResult, QueryStats, Value};
+use tenbin_promql::{EvalError, QueryRange};
+
+use super::error::ApiError;
+use super::json::{push_list, push_timestamp, push_value};
+use super::params::Params;
+use super::response::{success, success_annotated};
+use super::times::{limit_param, parse_duration_param_ms, parse_time_ms, time_param};
+use crate::server::{App, Store};
+use tenbin_storage::Db;
+
+/// A range query may have this many steps beyond its first.
+const MAX_STEPS: f64 = 11_000.0;
+
+/// The warning on a result cut by `limit`.
+pub const TRUNCATED: &str = "results truncated due to limit";
+
+/// What both query endpoints take besides the times.
+struct Request {
+    text: String,
+    expr: Expr,
+    range: QueryRange,
+    options: EngineOptions,
+    limit: usize,
+    stats: String,
+}
+
+/// `GET|POST /api/v1/query`
+pub async fn instant(State(app): State<Arc<App>>, Store(db): Store, params: Params) -> Response {
+    let request = match instant_request(&app, &params) {
+        Ok(request) => request,
+        Err(error) => return error.into_response(),
+    };
+    run(&app, db, request).await
+}
+
+/// `GET|POST /api/v1/query_range`
+pub async fn range(State(app): State<Arc<App>>, Store(db): Store, params: Params) -> Response {
+    let request = match range_request(&app, &params) {
+        Ok(request) => request,
+        Err(error) => return error.into_response(),
+    };
+    run(&app, db, request).await
+}
+
+fn instant_request(app: &App, params: &Params) -> Result<Request, ApiError> {
+    let limit = limit_param(params)?;
+    let time_ms = time_param(params, "time", app.clock.now_ms())?;
+    let options = engine_options(app, params)?;
+    let (text, expr) = parse_query(app, params)?;
+    let range = QueryRange::instant(time_ms);
+    Ok(Request {
+        text,
+        expr,
+        range,
+        options,
+        limit,
+        stats: params.first("stats").to_owned(),
+    })
+}
+
+fn range_request(app: &App, params: &Params) -> Result<Request, ApiError> {
+    let limit = limit_param(params)?;
+    let time = |name: &str| {
+        parse_time_ms(params.first(name)).map_err(|e| ApiError::invalid_parameter(name, e))
+    };
+    let (start_ms, end_ms) = (time("start")?, time("end")?);
+    if end_ms < start_ms {
+        return Err(ApiError::invalid_parameter(
+            "end",
+            "end timestamp must not be before start time",
+        ));
+    }
+    let step = parse_duration_param_ms(params.first("step"))
+        .map_err(|e| ApiError::invalid_parameter("step", e))?;
+    if step <= 0.0 {
+        return Err(ApiError::invalid_parameter(
+            "step",
+            "zero or negative query resolution step widths are not accepted. \
+             Try a positive integer",
+        ));
+    }
+    if ((end_ms as f64 - start_ms as f64) / step).trunc() > MAX_STEPS {
+        return Err(ApiError::bad_data(
+            "exceeded maximum resolution of 11,000 points per timeseries. \
+             Try decreasing the query resolution (?step=XX)",
+        ));
+    }
+    let options = engine_options(app, params)?;
+    let (text, expr) = parse_query(app, params)?;
+    let value_type = expr.value_type();
+    if !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
+        return Err(ApiError::invalid_parameter(
+            "query",
+            format!(
+                "invalid expression type {} for range query, must be Scalar or instant Vector",
+                quoted(value_type.documented_name())
+            ),
+        ));
+    }
+    // The engine's clock has milliseconds: a finer step evaluates every millisecond.
+    let step_ms = (step as i64).max(1);
+    let range = QueryRange {
+        start_ms,
+        end_ms,
+        step_ms,
+    };
+    Ok(Request {
+        text,
+        expr,
+        range,
+        options,
+        limit,
+        stats: params.first("stats").to_owned(),
+    })
+}
+
+fn parse_query(app: &App, params: &Params) -> Result<(String, Expr), ApiError> {
+    let text = params.first("query").to_owned();
+    let expr = tenbin_promql::parse(&text, &app.engine.features)
+        .map_err(|e| ApiError::invalid_parameter("query", e))?;
+    Ok((text, expr))
+}
+
+/// The engine's options with this request's `timeout` and `lookback_delta`.
+fn engine_options(app: &App, params: &Params) -> Result<EngineOptions, ApiError> {
+    let mut options = app.engine;
+    if !params.first("timeout").is_empty() {
+        let timeout_ms = parse_duration_param_ms(params.first("timeout"))
+            .map_err(|e| ApiError::invalid_parameter("timeout", e))?;
+        options.timeout_ms = options.timeout_ms.min(timeout_ms.max(0.0) as u64);
+    }
+    if !params.first("lookback_delta").is_empty() {
+        let lookback_ms = parse_duration_param_ms(params.first("lookback_delta")).map_err(|e| {
+            ApiError::bad_data(format!("error parsing lookback delta duration: {e}"))
+        })?;
+        if lookback_ms > 0.0 {
+            options.lookback_ms = lookback_ms as i64;
+        }
+    }
+    Ok(options)
+}
+
+/// Evaluates on a query thread and writes the answer there too.
+async fn run(app: &Arc<App>, db: Arc<Db>, request: Request) -> Response {
+    let timeout = std::time::Duration::from_millis(request.options.timeout_ms);
+    let telemetry = Arc::clone(&app.telemetry);
+    let work = app.query_threads.run(timeout, move |cancel| {
+        let started = std::time::Instant::now();
+        let result = tenbin_promql::evaluate(
+            &*db,
+            &request.text,
+            &request.expr,
+            &request.range,
+            &request.options,
+            cancel,
+        );
+        telemetry
+            .query
+            .observe(started.elapsed(), result.as_ref().ok().map(|r| &r.stats));
+        match result {
+            Ok(result) => answer(&request, result),
+            Err(error) => ApiError::from(error).into_response(),
+        }
+    });
+    match work.await {
+        Ok(response) => response,
+        Err(error) => ApiError::from(EvalError::from(error)).into_response(),
+    }
+}
+
+fn answer(request: &Request, mut result: QueryResult) -> Response {
+    if request.limit > 0 && truncate(&mut result.value, request.limit) {
+        result.annotations.warn(TRUNCATED);
+    }
+    if !matches!(request.stats.as_str(), "" | "true" | "all") {
+        result.annotations.warn(format!(
+            "value {} for parameter \"stats\" is deprecated and will be rejected in the next \
+             major release, use \"true\" or \"all\"",
+            quoted(&request.stats)
+        ));
+    }
+    let push = |out: &mut Vec<u8>| {
+        out.push(b'{');
+        push_value(out, &result.value);
+        if !request.stats.is_empty() {
+            out.extend_from_slice(b",\"stats\":");
+            push_stats(out, &result.stats);
+        }
+        out.push(b'}');
+    };
+    success_annotated(push, &result.annotations, &request.text)
+}
+
+/// Cuts a vector or matrix to `limit` series; says whether anything was cut.
+fn truncate(value: &mut Value, limit: usize) -> bool {
+    let before = match value {
+        Value::Vector(samples) => {
+            let before = samples.len();
+            samples.truncate(limit);
+            before
+        }
+        Value::Matrix(series) => {
+            let before = series.len();
+            series.truncate(limit);
+            before
+        }
+        Value::Scalar { .. } | Value::String { .. } => 0,
+    };
+    before > limit
+}
+
+fn push_stats(out: &mut Vec<u8>, stats: &QueryStats) {
+    let timings = serde_json::json!({
+        "evalTotalTime": stats.eval_total_s,
+        "resultSortTime": stats.result_sort_s,
+        "queryPreparationTime": stats.preparation_s,
+        "innerEvalTime": stats.inner_eval_s,
+        "execQueueTime": 0.0,
+        "execTotalTime": stats.eval_total_s,
+    });
+    out.extend_from_slice(b"{\"timings\":");
+    out.extend_from_slice(timings.to_string().as_bytes());
+    out.extend_from_slice(b",\"samples\":{");
+    if let Some(per_step) = &stats.samples_per_step {
+        out.extend_from_slice(b"\"totalQueryableSamplesPerStep\":");
+        push_list(out, per_step, |out, (timestamp_ms, count)| {
+            out.push(b'[');
+            push_timestamp(out, *timestamp_ms);
+            out.extend_from_slice(format!(",{count}]").as_bytes());
+        });
+        out.push(b',');
+    }
+    out.extend_from_slice(
+        format!(
+            "\"totalQueryableSamples\":{},\"samplesRead\":{},\"peakSamples\":{}}}}}",
+            stats.total_queryable_samples, stats.samples_read, stats.peak_samples
+        )
+        .as_bytes(),
+    );
+}
+
+/// `GET|POST /api/v1/query_exemplars`: the selectors are checked; no exemplars are stored yet, so
+/// no series has any.
+pub async fn exemplars(State(app): State<Arc<App>>, params: Params) -> Response {
+    let checked = time_param(&params, "start", super::times::MIN_TIME_MS)
+        .and_then(|start| {
+            time_param(&params, "end", super::times::MAX_TIME_MS).map(|end| (start, end))
+        })
+        .and_then(|(start_ms, end_ms)| {
+            if end_ms < start_ms {
+                return Err(ApiError::bad_data(
+                    "end timestamp must not be before start timestamp",
+                ));
+            }
+            tenbin_promql::parse(params.first("query"), &app.engine.features)
+                .map_err(|e| ApiError::bad_data(e.to_string()))
+        });
+    match checked {
+        // As in Prometheus: nothing to look up, nothing to answer.
+        Ok(expr) if tenbin_promql::selectors(&expr).is_empty() => {
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Ok(_) => success(|out| out.extend_from_slice(b"[]")),
+        Err(error) => error.into_response(),
+    }
+}
+
+impl From<crate::server::workers::QueueError> for EvalError {
+    fn from(error: crate::server::workers::QueueError) -> Self {
+        use crate::server::workers::QueueError;
+        match error {
+            QueueError::TimedOut => Self::Timeout("query queue"),
+            QueueError::Panicked => Self::Execution(
+                "the query failed by a bug in Tenbin (a thread panicked); see the log".to_owned(),
+            ),
+        }
+    }
+}
+
+/// `GET|POST /api/v1/format_query`
+pub async fn format_query(State(app): State<Arc<App>>, params: Params) -> Response {
+    match parse_query(&app, &params) {
+        Ok((_, expr)) => {
+            let text = tenbin_promql::prettify(&expr);
+            success(|out| super::json::push_string(out, &text))
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+/// `GET|POST /api/v1/parse_query`
+pub async fn parse_query_tree(State(app): State<Arc<App>>, params: Params) -> Response {
+    match parse_query(&app, &params) {
+        Ok((_, expr)) => super::response::success_json(&tenbin_promql::ast_json(&expr)),
+        Err(error) => error.into_response(),
+    }
+}

@@ -1,0 +1,140 @@
+//! The envelope around every answer of `/api/v1`.
+//!
+//! Fields in Prometheus' order: `status`, `data`, `errorType`, `error`, `warnings`, `infos`; the
+//! last two only when not empty.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use tenbin_model::annotations::MAX_RENDERED;
+use tenbin_model::{Annotations, Severity};
+
+use super::error::ApiError;
+use super::json::{push_list, push_string};
+
+fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+/// A success whose data `push` writes.
+pub fn success(push: impl FnOnce(&mut Vec<u8>)) -> Response {
+    success_annotated(push, &Annotations::default(), "")
+}
+
+/// A success with warnings and infos; `query` is the text that their positions refer to.
+pub fn success_annotated(
+    push: impl FnOnce(&mut Vec<u8>),
+    annotations: &Annotations,
+    query: &str,
+) -> Response {
+    let mut body = Vec::with_capacity(1024);
+    body.extend_from_slice(b"{\"status\":\"success\",\"data\":");
+    push(&mut body);
+    for (severity, key) in [(Severity::Warning, "warnings"), (Severity::Info, "infos")] {
+        let texts = annotations.render(severity, query, MAX_RENDERED);
+        if !texts.is_empty() {
+            body.extend_from_slice(format!(",\"{key}\":").as_bytes());
+            push_list(&mut body, &texts, |out, text| push_string(out, text));
+        }
+    }
+    body.push(b'}');
+    json_response(StatusCode::OK, body)
+}
+
+/// A success whose data is a list of strings.
+pub fn success_strings(strings: &[String], annotations: &Annotations) -> Response {
+    success_annotated(
+        |out| push_list(out, strings, |out, text| push_string(out, text)),
+        annotations,
+        "",
+    )
+}
+
+/// A success with a JSON value.
+pub fn success_json(value: &serde_json::Value) -> Response {
+    success(|out| push_json(out, value))
+}
+
+/// Appends a JSON value with Prometheus' string escapes.
+pub fn push_json(out: &mut Vec<u8>, value: &serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => push_string(out, text),
+        serde_json::Value::Array(items) => push_list(out, items, push_json),
+        serde_json::Value::Object(fields) => {
+            out.push(b'{');
+            for (i, (name, value)) in fields.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                push_string(out, name);
+                out.push(b':');
+                push_json(out, value);
+            }
+            out.push(b'}');
+        }
+        other => out.extend_from_slice(other.to_string().as_bytes()),
+    }
+}
+
+/// An error answer.
+#[must_use]
+pub fn error_response(error: &ApiError) -> Response {
+    let mut body = b"{\"status\":\"error\",\"errorType\":".to_vec();
+    push_string(&mut body, error.kind.as_str());
+    body.extend_from_slice(b",\"error\":");
+    push_string(&mut body, &error.message);
+    body.push(b'}');
+    json_response(error.kind.status(), body)
+}
+
+/// A plain-text answer as Go's `http.Error` gives it.
+#[must_use]
+pub fn text_error(status: StatusCode, text: &str) -> Response {
+    let mut response = Response::new(Body::from(format!("{text}\n")));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    async fn body_of(response: Response) -> String {
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn envelopes_have_prometheus_fields_in_order() {
+        let mut annotations = Annotations::default();
+        annotations.warn("results truncated due to limit");
+        let response = success_strings(&["a<b".into()], &annotations);
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(
+            body_of(response).await,
+            r#"{"status":"success","data":["a\u003cb"],"warnings":["results truncated due to limit"]}"#
+        );
+        let response = error_response(&ApiError::invalid_parameter("query", "1:1: parse error: x"));
+        assert_eq!(response.status(), 400);
+        assert_eq!(
+            body_of(response).await,
+            r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:1: parse error: x"}"#
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! From the command line to a running server and an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::{Flags, LogFormat, LogLevel};
+use crate::server::run::serve;
+
+/// Parses flags, starts logging and serves until stopped. Exit codes: 0 after a stop that was asked
+/// for, 1 when the server could not start or failed, 2 for wrong flags.
+#[must_use]
+pub fn main() -> ExitCode {
+    let flags = Flags::parse();
+    start_log(&flags);
+    let settings = match flags.settings() {
+        Ok(settings) => settings,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start the async runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting tenbin");
+    match runtime.block_on(serve(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(flags: &Flags) {
+    let (level, format) = flags.log();
+    let level = match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false);
+    match format {
+        LogFormat::Logfmt => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

@@ -1,0 +1,170 @@
+//! The running server: shared state, routes, connections, shutdown.
+
+pub mod cors;
+pub mod listener;
+pub mod router;
+pub mod run;
+pub mod workers;
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::FromRequestParts;
+use axum::extract::connect_info::Connected;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use tenbin_promql::options::EngineOptions;
+use tenbin_storage::{Clock, Db, ReplayProgress};
+
+use crate::api::response::text_error;
+use crate::limits::WriteLimits;
+use crate::telemetry::Telemetry;
+use workers::QueryThreads;
+
+/// What every handler can reach.
+pub struct App {
+    /// The store; empty until it is open.
+    store: OnceLock<Arc<Db>>,
+    stopping: AtomicBool,
+    /// How the store's start-up replay is going.
+    pub replay: Arc<ReplayProgress>,
+    /// The query engine's settings.
+    pub engine: EngineOptions,
+    /// Where queries run.
+    pub query_threads: QueryThreads,
+    /// Counters.
+    pub telemetry: Arc<Telemetry>,
+    /// Limits on writes.
+    pub write_limits: WriteLimits,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// When the process started, milliseconds since the epoch.
+    pub started_ms: i64,
+    /// All flags with their values, for `/api/v1/status/flags`.
+    pub flags: BTreeMap<String, String>,
+    /// Retention as text, for `/api/v1/status/runtimeinfo`.
+    pub retention_text: String,
+    /// Whether `/-/quit` and `/-/reload` are served.
+    pub lifecycle_enabled: bool,
+    /// Whether `/api/v1/admin` is served.
+    pub admin_enabled: bool,
+    /// Which origins browsers may call from.
+    pub cors: cors::CorsPolicy,
+    /// Tells the main task to stop.
+    pub stop: Arc<tokio::sync::Notify>,
+}
+
+/// The settings of an [`App`].
+pub struct AppSettings {
+    /// The query engine's settings.
+    pub engine: EngineOptions,
+    /// Queries at once.
+    pub max_concurrent_queries: usize,
+    /// Limits on writes.
+    pub write_limits: WriteLimits,
+    /// All flags with their values.
+    pub flags: BTreeMap<String, String>,
+    /// Retention as text.
+    pub retention_text: String,
+    /// Whether `/-/quit` and `/-/reload` are served.
+    pub lifecycle_enabled: bool,
+    /// Whether `/api/v1/admin` is served.
+    pub admin_enabled: bool,
+    /// Which origins browsers may call from.
+    pub cors: cors::CorsPolicy,
+}
+
+impl App {
+    /// The state of a server whose store is not open yet.
+    #[must_use]
+    pub fn new(settings: AppSettings, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+            replay: Arc::new(ReplayProgress::default()),
+            engine: settings.engine,
+            query_threads: QueryThreads::new(settings.max_concurrent_queries),
+            telemetry: Arc::new(Telemetry::default()),
+            write_limits: settings.write_limits,
+            started_ms: clock.now_ms(),
+            clock,
+            flags: settings.flags,
+            retention_text: settings.retention_text,
+            lifecycle_enabled: settings.lifecycle_enabled,
+            admin_enabled: settings.admin_enabled,
+            cors: settings.cors,
+            stop: Arc::new(tokio::sync::Notify::new()),
+        }
+    }
+
+    /// Puts the opened store in place: from now on the server is ready.
+    pub fn set_store(&self, db: Arc<Db>) {
+        // A second store would be a bug of ours; the first one stays.
+        let _ = self.store.set(db);
+    }
+
+    /// The store, once open and until the server stops.
+    #[must_use]
+    pub fn store(&self) -> Option<&Arc<Db>> {
+        if self.stopping.load(Ordering::Relaxed) {
+            None
+        } else {
+            self.store.get()
+        }
+    }
+
+    /// From now on requests are turned away.
+    pub fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer of everything that needs the store while there is none.
+    #[must_use]
+    pub fn not_ready(&self) -> Response {
+        let mut response = text_error(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+        let stopping = self.stopping.load(Ordering::Relaxed);
+        response.headers_mut().insert(
+            HeaderName::from_static("x-prometheus-stopping"),
+            HeaderValue::from_static(if stopping { "true" } else { "false" }),
+        );
+        response
+    }
+}
+
+/// Extracts the store; answers 503 while it is not open.
+pub struct Store(pub Arc<Db>);
+
+impl FromRequestParts<Arc<App>> for Store {
+    type Rejection = Response;
+
+    async fn from_request_parts(_: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        match app.store() {
+            Some(db) => Ok(Self(Arc::clone(db))),
+            None => Err(app.not_ready()),
+        }
+    }
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// A number that stays the same for the life of the connection.
+    pub connection: u64,
+}
+
+impl Connected<SocketAddr> for Peer {
+    fn connect_info(address: SocketAddr) -> Self {
+        let mut hasher = DefaultHasher::new();
+        address.hash(&mut hasher);
+        Self {
+            address,
+            connection: hasher.finish(),
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! `/metrics` in the Prometheus text format 0.0.4.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tenbin_model::text::float::format_g;
+use tenbin_storage::DbStats;
+
+use super::{HTTP_BOUNDS_S, process};
+use crate::server::App;
+
+/// Builds the text.
+struct Exposition {
+    out: String,
+}
+
+impl Exposition {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.out.push_str(name);
+        for (i, (label, text)) in labels.iter().enumerate() {
+            let escaped = text
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
+            let _ = write!(
+                self.out,
+                "{}{label}=\"{escaped}\"",
+                if i == 0 { "{" } else { "," }
+            );
+        }
+        if !labels.is_empty() {
+            self.out.push('}');
+        }
+        let _ = writeln!(self.out, " {}", format_g(value));
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "counter", help);
+        self.sample(name, &[], value as f64);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+        self.family(name, "gauge", help);
+        self.sample(name, &[], value);
+    }
+}
+
+/// All metrics; those of the store only once it is open.
+#[must_use]
+pub fn render(app: &App, store: Option<&DbStats>) -> String {
+    let mut e = Exposition {
+        out: String::with_capacity(16 << 10),
+    };
+    e.family(
+        "prometheus_build_info",
+        "gauge",
+        "Version whose behaviour is promised.",
+    );
+    let build = [
+        ("version", crate::api::status::PROMETHEUS_VERSION),
+        ("revision", concat!("tenbin-", env!("CARGO_PKG_VERSION"))),
+    ];
+    e.sample("prometheus_build_info", &build, 1.0);
+    e.gauge(
+        "prometheus_ready",
+        "Whether the store is open.",
+        f64::from(u8::from(store.is_some())),
+    );
+    push_process(&mut e, app);
+    push_http(&mut e, app);
+    push_query(&mut e, app);
+    push_ingest(&mut e, app);
+    if let Some(stats) = store {
+        push_head(&mut e, stats);
+        push_wal_and_blocks(&mut e, stats);
+    }
+    e.out
+}
+
+fn push_process(e: &mut Exposition, app: &App) {
+    let facts = process::facts();
+    e.family(
+        "process_cpu_seconds_total",
+        "counter",
+        "User and system CPU time, seconds.",
+    );
+    e.sample("process_cpu_seconds_total", &[], facts.cpu_s);
+    e.gauge(
+        "process_resident_memory_bytes",
+        "Resident memory size in bytes.",
+        facts.resident_bytes as f64,
+    );
+    e.gauge(
+        "process_virtual_memory_bytes",
+        "Virtual memory size in bytes.",
+        facts.virtual_bytes as f64,
+    );
+    e.gauge(
+        "process_open_fds",
+        "Number of open file descriptors.",
+        facts.open_fds as f64,
+    );
+    e.gauge(
+        "process_max_fds",
+        "Maximum number of open file descriptors.",
+        facts.max_fds as f64,
+    );
+    e.gauge(
+        "process_start_time_seconds",
+        "Start time of the process since unix epoch in seconds.",
+        app.started_ms as f64 / 1000.0,
+    );
+}
+
+fn push_http(e: &mut Exposition, app: &App) {
+    let routes = app.telemetry.http.read();
+    e.family(
+        "prometheus_http_requests_total",
+        "counter",
+        "Counter of HTTP requests.",
+    );
+    for (route, telemetry) in &routes {
+        for (status, count) in &telemetry.by_status {
+            let labels = [("handler", route.as_str()), ("code", &status.to_string())];
+            e.sample("prometheus_http_requests_total", &labels, *count as f64);
+        }
+    }
+    let name = "prometheus_http_request_duration_seconds";
+    e.family(
+        name,
+        "histogram",
+        "Histogram of latencies for HTTP requests.",
+    );
+    for (route, telemetry) in &routes {
+        let mut cumulative = 0;
+        for (bucket, count) in telemetry.buckets.iter().enumerate() {
+            cumulative += count;
+            let bound = HTTP_BOUNDS_S
+                .get(bucket)
+                .map_or("+Inf".to_owned(), |b| format_g(*b));
+            let labels = [("handler", route.as_str()), ("le", bound.as_str())];
+            e.sample(&format!("{name}_bucket"), &labels, cumulative as f64);
+        }
+        let labels = [("handler", route.as_str())];
+        e.sample(&format!("{name}_sum"), &labels, telemetry.sum_s);
+        e.sample(&format!("{name}_count"), &labels, cumulative as f64);
+    }
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn push_query(e: &mut Exposition, app: &App) {
+    let query = &app.telemetry.query;
+    e.gauge(
+        "prometheus_engine_queries",
+        "Queries currently being executed.",
+        app.query_threads.running() as f64,
+    );
+    e.gauge(
+        "prometheus_engine_queries_concurrent_max",
+        "The max number of concurrent queries.",
+        app.query_threads.max_concurrent() as f64,
+    );
+    let name = "prometheus_engine_query_duration_seconds";
+    e.family(name, "summary", "Query timings.");
+    let slice = [("slice", "inner_eval")];
+    e.sample(
+        &format!("{name}_sum"),
+        &slice,
+        read(&query.micros) as f64 / 1e6,
+    );
+    e.sample(&format!("{name}_count"), &slice, read(&query.count) as f64);
+    e.counter(
+        "prometheus_engine_query_samples_total",
+        "The total number of samples loaded by all queries.",
+        read(&query.samples),
+    );
+    e.counter(
+        "prometheus_engine_query_samples_read_total",
+        "The total number of samples read from storage by all queries.",
+        read(&query.samples_read),
+    );
+    e.counter(
+        "tenbin_engine_queries_failed_total",
+        "Queries without result.",
+        read(&query.failed),
+    );
+}
+
+fn push_ingest(e: &mut Exposition, app: &App) {
+    e.counter(
+        "prometheus_api_remote_write_invalid_labels_samples_total",
+        "Series entries of remote write requests skipped for invalid labels.",
+        read(&app.telemetry.invalid_label_entries),
+    );
+    e.counter(
+        "tenbin_remote_write_histograms_not_stored_total",
+        "Native histograms received by remote write, which this version does not store.",
+        read(&app.telemetry.histograms_not_stored),
+    );
+}
+
+fn push_head(e: &mut Exposition, stats: &DbStats) {
+    e.gauge(
+        "prometheus_tsdb_head_series",
+        "Total number of series in the head.",
+        stats.head_series as f64,
+    );
+    e.gauge(
+        "prometheus_tsdb_head_chunks",
+        "Total number of chunks in the head.",
+        stats.head_chunks as f64,
+    );
+    let name = "prometheus_tsdb_head_samples_appended_total";
+    e.family(name, "counter", "Total number of appended samples.");
+    e.sample(name, &[("type", "float")], stats.samples_appended as f64);
+    e.sample(
+        name,
+        &[("type", "histogram")],
+        stats.histograms_appended as f64,
+    );
+    e.counter(
+        "prometheus_tsdb_head_series_created_total",
+        "Total number of series created in the head.",
+        stats.head_series_created,
+    );
+    e.counter(
+        "prometheus_tsdb_head_series_removed_total",
+        "Total number of series removed from the head.",
+        stats.head_series_evicted,
+    );
+    for (suffix, unit, scale) in [("", "milliseconds", 1.0), ("_seconds", "seconds", 1000.0)] {
+        for (end, at) in [("min", stats.head_min_time_ms), ("max", stats.max_time_ms)] {
+            e.gauge(
+                &format!("prometheus_tsdb_head_{end}_time{suffix}"),
+                &format!("The {end}imum timestamp of the head, {unit}."),
+                at.unwrap_or(0) as f64 / scale,
+            );
+        }
+    }
+    for (name, help, value) in [
+        (
+            "out_of_order_samples",
+            "Samples rejected as out of order.",
+            stats.rejected.out_of_order,
+        ),
+        (
+            "out_of_bound_samples",
+            "Samples rejected as out of bounds.",
+            stats.rejected.out_of_bounds,
+        ),
+        (
+            "too_old_samples",
+            "Samples rejected as older than the window.",
+            stats.rejected.too_old,
+        ),
+    ] {
+        e.counter(&format!("prometheus_tsdb_{name}_total"), help, value);
+    }
+    e.counter(
+        "tenbin_tsdb_duplicate_samples_total",
+        "Samples rejected since another value stands at their timestamp.",
+        stats.rejected.duplicate,
+    );
+    e.counter(
+        "prometheus_tsdb_head_out_of_order_samples_appended_total",
+        "Late samples accepted inside the out-of-order window.",
+        stats.late_samples_appended,
+    );
+}
+
+fn push_wal_and_blocks(e: &mut Exposition, stats: &DbStats) {
+    e.gauge(
+        "prometheus_tsdb_wal_storage_size_bytes",
+        "Size of the write-ahead log.",
+        stats.wal_bytes as f64,
+    );
+    e.counter(
+        "tenbin_tsdb_wal_fsyncs_total",
+        "Syncs of the write-ahead log; waiting requests share one.",
+        stats.wal_fsyncs,
+    );
+    e.counter(
+        "tenbin_tsdb_wal_written_bytes_total",
+        "Bytes written to the write-ahead log.",
+        stats.wal_written_bytes,
+    );
+    e.gauge(
+        "tenbin_tsdb_wal_failed",
+        "Whether the write-ahead log has failed and refuses writes.",
+        f64::from(u8::from(stats.wal_failure.is_some())),
+    );
+    e.counter(
+        "prometheus_tsdb_wal_corruptions_total",
+        "Damaged places found in the write-ahead log and in blocks.",
+        stats.corruptions.len() as u64,
+    );
+    e.counter(
+        "tenbin_tsdb_replay_dropped_samples_total",
+        "Samples that the replay at start had to drop because of damage.",
+        stats.replay_dropped_samples,
+    );
+    e.counter(
+        "tenbin_tsdb_flushes_total",
+        "Flushes of the head into blocks.",
+        stats.flushes,
+    );
+    e.counter(
+        "tenbin_tsdb_flush_failures_total",
+        "Failed flushes.",
+        stats.flush_failures,
+    );
+    e.gauge(
+        "prometheus_tsdb_data_replay_duration_seconds",
+        "Time taken to replay the data on disk at start.",
+        stats.replay_ms as f64 / 1000.0,
+    );
+    e.gauge(
+        "prometheus_tsdb_blocks_loaded",
+        "Number of currently loaded blocks.",
+        stats.blocks as f64,
+    );
+    e.gauge(
+        "prometheus_tsdb_storage_blocks_bytes",
+        "The number of bytes that are currently used for local storage by all blocks.",
+        stats.block_bytes as f64,
+    );
+}
