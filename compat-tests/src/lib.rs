@@ -1,1 +1,12 @@
-//! placeholder
+//! What the compatibility tests are made of: real processes, an HTTP client, a remote-write sender,
+//! and comparison of answers.
+//!
+//! The tests start the real server beside real peers (Prometheus, promtool, node_exporter). Where a
+//! peer is missing its tests are reported as ignored, with the reason, and never as passed.
+#![forbid(unsafe_code)]
+
+pub mod answers;
+pub mod http;
+pub mod peers;
+pub mod process;
+pub mod sender;

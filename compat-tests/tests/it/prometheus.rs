@@ -325,10 +325,8 @@ fn compare_http(pair: &Pair, at: f64) -> Vec<String> {
             }
         }
     }
-    eprintln!(
-        "{} of {total} HTTP answers equal",
-        total - differences.len()
-    );
+    let equal = total - differences.len() - explained;
+    eprintln!("{equal} of {total} HTTP answers equal, {explained} differ as explained");
     differences
 }
 
