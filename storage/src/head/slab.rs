@@ -17,6 +17,23 @@ struct Pool {
     free: Vec<u32>,
 }
 
+impl Pool {
+    fn place(size: usize, slot: u32) -> (usize, usize) {
+        let per_page = PAGE_BYTES / size;
+        (slot as usize / per_page, slot as usize % per_page * size)
+    }
+
+    fn slot(&self, size: usize, slot: u32) -> &[u8] {
+        let (page, at) = Self::place(size, slot);
+        &self.pages[page][at..at + size]
+    }
+
+    fn slot_mut(&mut self, size: usize, slot: u32) -> &mut [u8] {
+        let (page, at) = Self::place(size, slot);
+        &mut self.pages[page][at..at + size]
+    }
+}
+
 /// All pools of a lane.
 #[derive(Debug)]
 pub(crate) struct Slab {
@@ -66,27 +83,22 @@ impl Slab {
 
     #[inline]
     pub(crate) fn get(&self, class: u8, slot: u32) -> &[u8] {
-        let size = class_bytes(class);
-        let per_page = PAGE_BYTES / size;
-        let (page, at) = (slot as usize / per_page, slot as usize % per_page * size);
-        &self.pools[usize::from(class)].pages[page][at..at + size]
+        self.pools[usize::from(class)].slot(class_bytes(class), slot)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, class: u8, slot: u32) -> &mut [u8] {
-        let size = class_bytes(class);
-        let per_page = PAGE_BYTES / size;
-        let (page, at) = (slot as usize / per_page, slot as usize % per_page * size);
-        &mut self.pools[usize::from(class)].pages[page][at..at + size]
+        self.pools[usize::from(class)].slot_mut(class_bytes(class), slot)
     }
 
     /// Moves a slot's bytes to a larger slot.
     pub(crate) fn grow(&mut self, class: u8, slot: u32, larger: u8) -> u32 {
+        debug_assert!(class < larger);
         let moved = self.alloc(larger);
-        let size = class_bytes(class);
-        let mut copy = [0; PAGE_BYTES / 8];
-        copy[..size].copy_from_slice(self.get(class, slot));
-        self.get_mut(larger, moved)[..size].copy_from_slice(&copy[..size]);
+        let (lower, upper) = self.pools.split_at_mut(usize::from(larger));
+        let from = lower[usize::from(class)].slot(class_bytes(class), slot);
+        let to = upper[0].slot_mut(class_bytes(larger), moved);
+        to[..from.len()].copy_from_slice(from);
         self.free(class, slot);
         moved
     }
