@@ -5,7 +5,8 @@ const CLASSES: [usize; 17] = [
     32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192,
 ];
 
-const PAGE_BYTES: usize = 64 << 10;
+/// A power of two, so that finding a slot takes no division.
+const SLOTS_PER_PAGE: usize = 64;
 
 /// Class number that means "no slot".
 pub(crate) const NO_CLASS: u8 = u8::MAX;
@@ -19,8 +20,8 @@ struct Pool {
 
 impl Pool {
     fn place(size: usize, slot: u32) -> (usize, usize) {
-        let per_page = PAGE_BYTES / size;
-        (slot as usize / per_page, slot as usize % per_page * size)
+        let slot = slot as usize;
+        (slot / SLOTS_PER_PAGE, slot % SLOTS_PER_PAGE * size)
     }
 
     fn slot(&self, size: usize, slot: u32) -> &[u8] {
@@ -69,9 +70,9 @@ impl Slab {
             self.get_mut(class, slot).fill(0);
             return slot;
         }
-        let per_page = PAGE_BYTES / size;
-        if pool.used as usize == pool.pages.len() * per_page {
-            pool.pages.push(vec![0; per_page * size].into_boxed_slice());
+        if pool.used as usize == pool.pages.len() * SLOTS_PER_PAGE {
+            pool.pages
+                .push(vec![0; SLOTS_PER_PAGE * size].into_boxed_slice());
         }
         pool.used += 1;
         pool.used - 1
@@ -127,7 +128,7 @@ mod tests {
         for _ in 0..3000 {
             slab.alloc(0);
         }
-        assert_eq!(slab.bytes(), 2 * 65536 + 65520);
+        assert_eq!(slab.bytes(), 47 * 2048 + 3072);
         assert_eq!(next_class(16), None);
     }
 }
