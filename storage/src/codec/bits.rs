@@ -18,6 +18,13 @@ pub(crate) fn put_bits(buffer: &mut [u8], at: usize, value: u64, count: u32) -> 
         value & ((1 << count) - 1)
     };
     let (byte, bit) = (at / 8, (at % 8) as u32);
+    if bit + count <= 64
+        && let Some(eight) = buffer[byte..].first_chunk_mut::<8>()
+    {
+        let word = u64::from_be_bytes(*eight) | value << (64 - bit - count);
+        *eight = word.to_be_bytes();
+        return at + count as usize;
+    }
     // The value, moved to where it starts inside a window of 72 bits from `byte` on.
     let window = u128::from(value) << (128 - count - bit);
     let bytes = window.to_be_bytes();

@@ -5,7 +5,8 @@ const CLASSES: [usize; 17] = [
     32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192,
 ];
 
-const PAGE_BYTES: usize = 64 << 10;
+/// A power of two, so that finding a slot takes no division.
+const SLOTS_PER_PAGE: usize = 64;
 
 /// Class number that means "no slot".
 pub(crate) const NO_CLASS: u8 = u8::MAX;
@@ -15,6 +16,23 @@ struct Pool {
     pages: Vec<Box<[u8]>>,
     used: u32,
     free: Vec<u32>,
+}
+
+impl Pool {
+    fn place(size: usize, slot: u32) -> (usize, usize) {
+        let slot = slot as usize;
+        (slot / SLOTS_PER_PAGE, slot % SLOTS_PER_PAGE * size)
+    }
+
+    fn slot(&self, size: usize, slot: u32) -> &[u8] {
+        let (page, at) = Self::place(size, slot);
+        &self.pages[page][at..at + size]
+    }
+
+    fn slot_mut(&mut self, size: usize, slot: u32) -> &mut [u8] {
+        let (page, at) = Self::place(size, slot);
+        &mut self.pages[page][at..at + size]
+    }
 }
 
 /// All pools of a lane.
@@ -52,9 +70,9 @@ impl Slab {
             self.get_mut(class, slot).fill(0);
             return slot;
         }
-        let per_page = PAGE_BYTES / size;
-        if pool.used as usize == pool.pages.len() * per_page {
-            pool.pages.push(vec![0; per_page * size].into_boxed_slice());
+        if pool.used as usize == pool.pages.len() * SLOTS_PER_PAGE {
+            pool.pages
+                .push(vec![0; SLOTS_PER_PAGE * size].into_boxed_slice());
         }
         pool.used += 1;
         pool.used - 1
@@ -66,27 +84,22 @@ impl Slab {
 
     #[inline]
     pub(crate) fn get(&self, class: u8, slot: u32) -> &[u8] {
-        let size = class_bytes(class);
-        let per_page = PAGE_BYTES / size;
-        let (page, at) = (slot as usize / per_page, slot as usize % per_page * size);
-        &self.pools[usize::from(class)].pages[page][at..at + size]
+        self.pools[usize::from(class)].slot(class_bytes(class), slot)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, class: u8, slot: u32) -> &mut [u8] {
-        let size = class_bytes(class);
-        let per_page = PAGE_BYTES / size;
-        let (page, at) = (slot as usize / per_page, slot as usize % per_page * size);
-        &mut self.pools[usize::from(class)].pages[page][at..at + size]
+        self.pools[usize::from(class)].slot_mut(class_bytes(class), slot)
     }
 
     /// Moves a slot's bytes to a larger slot.
     pub(crate) fn grow(&mut self, class: u8, slot: u32, larger: u8) -> u32 {
+        debug_assert!(class < larger);
         let moved = self.alloc(larger);
-        let size = class_bytes(class);
-        let mut copy = [0; PAGE_BYTES / 8];
-        copy[..size].copy_from_slice(self.get(class, slot));
-        self.get_mut(larger, moved)[..size].copy_from_slice(&copy[..size]);
+        let (lower, upper) = self.pools.split_at_mut(usize::from(larger));
+        let from = lower[usize::from(class)].slot(class_bytes(class), slot);
+        let to = upper[0].slot_mut(class_bytes(larger), moved);
+        to[..from.len()].copy_from_slice(from);
         self.free(class, slot);
         moved
     }
@@ -115,7 +128,7 @@ mod tests {
         for _ in 0..3000 {
             slab.alloc(0);
         }
-        assert_eq!(slab.bytes(), 2 * 65536 + 65520);
+        assert_eq!(slab.bytes(), 47 * 2048 + 3072);
         assert_eq!(next_class(16), None);
     }
 }
