@@ -26,6 +26,9 @@ pub(crate) mod set_ops;
 pub(crate) mod stats;
 pub(crate) mod window;
 
+#[cfg(test)]
+mod tests;
+
 use tenbin_model::{Querier, SampleBuffer};
 
 use crate::error::EvalError;
