@@ -7,8 +7,17 @@
 //! has custom upper bounds in `custom_values`. Source: Prometheus `model/histogram`.
 
 mod algebra;
+pub mod bounds;
+mod buckets;
+mod layout;
+mod reset;
+mod text;
+mod trim;
+mod zero;
 
 pub use algebra::{Combined, IncompatibleSchemas};
+pub use buckets::Bucket;
+pub use trim::Keep;
 
 use crate::sample::is_stale;
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use tenbin_model::FloatHistogram;
+use tenbin_model::histogram::Keep;
 
 use crate::ast::{BinaryOp, Span};
 use crate::error::EvalError;
@@ -250,8 +251,8 @@ fn on_values(
             let result = match op {
                 BinaryOp::Mul => compacted(a, |h| h.mul(*b)),
                 BinaryOp::Div => compacted(a, |h| h.div(*b)),
-                BinaryOp::TrimUpper => changed(a, |h| h.trim(*b, true)),
-                BinaryOp::TrimLower => changed(a, |h| h.trim(*b, false)),
+                BinaryOp::TrimUpper => changed(a, |h| h.trim(*b, Keep::Below, math::log2)),
+                BinaryOp::TrimLower => changed(a, |h| h.trim(*b, Keep::Above, math::log2)),
                 _ => {
                     notes.incompatible_types("histogram", op.as_str(), "float", span);
                     return Ok(None);
@@ -281,7 +282,7 @@ fn compacted(
 ) -> Arc<FloatHistogram> {
     changed(histogram, |h| {
         change(h);
-        h.compact(0);
+        h.compact();
     })
 }
 
@@ -320,7 +321,7 @@ fn on_histograms(
     if outcome.bounds_reconciled {
         notes.custom_buckets_reconciled(operation, span);
     }
-    result.compact(0);
+    result.compact();
     Some((SampleValue::Histogram(Arc::new(result)), true))
 }
 
