@@ -359,6 +359,9 @@ impl PartialEq for NumberLiteral {
 pub struct StringLiteral {
     /// The text without quotes and escapes.
     pub value: String,
+    /// The exact bytes where escapes such as `\xff` make them no UTF-8; `value` holds U+FFFD for
+    /// what cannot be shown. Such a string is no valid label name.
+    pub invalid_bytes: Option<Vec<u8>>,
     /// Place in the query.
     pub span: Span,
 }

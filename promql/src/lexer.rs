@@ -100,6 +100,12 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Where reading goes on after the last token.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn position(&self) -> usize {
+        self.pos
+    }
+
     /// The next token; after the last one, the end of the input again and again.
     pub(crate) fn next_token(&mut self) -> LexResult<'a> {
         match self.state {

@@ -24,6 +24,8 @@ pub mod prettify;
 pub mod print;
 mod selectors;
 pub mod signatures;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod token;
 pub mod value;
 

@@ -15,6 +15,7 @@ use crate::ast::{
     AggregateExpr, BinaryExpr, DurationExpr, Expr, MatchCardinality, NumberLiteral, StartOrEnd,
     SubqueryExpr, TimeModifiers, UnaryOp, VectorSelector,
 };
+use crate::parser::literal::quoted_bytes;
 
 /// The expression as PromQL text.
 #[must_use]
@@ -73,7 +74,10 @@ pub(crate) fn push_expr(out: &mut String, expr: &Expr) {
             push_expr(out, &e.expr);
             out.push(')');
         }
-        Expr::String(e) => push_quoted(out, &e.value),
+        Expr::String(e) => {
+            let bytes = e.invalid_bytes.as_deref();
+            out.push_str(&quoted_bytes(bytes.unwrap_or(e.value.as_bytes())));
+        }
         Expr::Unary(e) => {
             out.push(sign(e.op));
             push_expr(out, &e.expr);
@@ -303,6 +307,7 @@ mod tests {
             ("1e9", "1000000000"),
             ("90m", "1h30m"),
             ("-0x1f", "-31"),
+            (r"'\xffé\x80'", r#""\xffé\x80""#),
             ("'a\"b'", "\"a\\\"b\""),
             (
                 "a==bool on(b)group_left(c)fill(-1)d",

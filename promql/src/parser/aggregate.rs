@@ -1,11 +1,10 @@
 //! Aggregations and the label lists of `by`, `without`, `on`, `ignoring`, `group_left`,
 //! `group_right`.
 
-use tenbin_model::text::quote::quoted;
-
 use crate::ast::{AggregateExpr, AggregateOp, Expr, Span};
 use crate::token::{Token, TokenKind};
 
+use super::literal::{quoted_bytes, unquote_bytes};
 use super::{Fail, Node, Parsed, Parser};
 
 /// `by (...)` or `without (...)`.
@@ -161,8 +160,9 @@ impl Parser<'_> {
             return Ok(token.text.to_owned());
         }
         let name = self.unquoted(&token)?;
-        if name.is_empty() {
-            let message = format!("invalid label name for grouping: {}", quoted(&name));
+        let bytes = unquote_bytes(token.text).unwrap_or_default();
+        if name.is_empty() || bytes != name.as_bytes() {
+            let message = format!("invalid label name for grouping: {}", quoted_bytes(&bytes));
             return Err(Fail::error(token.span(), message));
         }
         Ok(name)

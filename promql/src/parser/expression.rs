@@ -71,8 +71,13 @@ impl Parser<'_> {
             TokenKind::String => {
                 let token = self.next()?;
                 let value = self.unquoted(&token)?;
-                let span = token.span();
-                self.leaf(Expr::String(StringLiteral { value, span }))
+                let bytes = literal::unquote_bytes(token.text);
+                let literal = StringLiteral {
+                    invalid_bytes: bytes.filter(|bytes| bytes != value.as_bytes()),
+                    value,
+                    span: token.span(),
+                };
+                self.leaf(Expr::String(literal))
             }
             TokenKind::LeftParen => self.parenthesised(),
             _ => self.named(),

@@ -97,6 +97,14 @@ pub(crate) fn duration_seconds(text: &str) -> Result<f64, DurationError> {
 /// The text of a string literal, quotes and escapes resolved. `None` for what the lexer would have
 /// refused. Bytes that are no UTF-8 (from `\xff`) become U+FFFD: no stored label holds them.
 pub(crate) fn unquote(literal: &str) -> Option<String> {
+    Some(match String::from_utf8(unquote_bytes(literal)?) {
+        Ok(text) => text,
+        Err(broken) => String::from_utf8_lossy(broken.as_bytes()).into_owned(),
+    })
+}
+
+/// As [`unquote`], to the very bytes.
+pub(crate) fn unquote_bytes(literal: &str) -> Option<Vec<u8>> {
     let mut chars = literal.chars();
     let quote = chars.next()?;
     if chars.next_back()? != quote {
@@ -104,7 +112,7 @@ pub(crate) fn unquote(literal: &str) -> Option<String> {
     }
     let body = chars.as_str();
     if quote == '`' || !body.contains('\\') {
-        return Some(body.to_owned());
+        return Some(body.as_bytes().to_vec());
     }
     let mut bytes = Vec::with_capacity(body.len());
     let mut rest = body;
@@ -115,10 +123,21 @@ pub(crate) fn unquote(literal: &str) -> Option<String> {
         rest = &escape[used..];
     }
     bytes.extend_from_slice(rest.as_bytes());
-    Some(match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(broken) => String::from_utf8_lossy(broken.as_bytes()).into_owned(),
-    })
+    Some(bytes)
+}
+
+/// A quoted string; bytes that are no UTF-8 as `\xff`.
+pub(crate) fn quoted_bytes(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        let quoted = quoted(chunk.valid());
+        out.push_str(&quoted[1..quoted.len() - 1]);
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// Appends what the escape (without its backslash) stands for; returns the bytes it took.
@@ -204,6 +223,7 @@ mod tests {
         ] {
             assert_eq!(unquote(literal).as_deref(), Some(expected), "{literal}");
         }
+        assert_eq!(unquote_bytes(r"'a\xffb'").as_deref(), Some(&b"a\xffb"[..]));
         assert_eq!(unquote("\"a'"), None);
     }
 }

@@ -101,6 +101,23 @@ fn the_innermost_construct_with_a_text_explains_an_unexpected_token() {
 }
 
 #[test]
+fn grouping_labels_must_be_text() {
+    for (text, expected) in [
+        (
+            r#"sum by ("") (a)"#,
+            r#"1:9: parse error: invalid label name for grouping: """#,
+        ),
+        (
+            r#"sum by ("é\xff") (a)"#,
+            r#"1:9: parse error: invalid label name for grouping: "é\xff""#,
+        ),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+    parse("sum by (bool, atan2, \"a b\") (a)", &features()).unwrap();
+}
+
+#[test]
 fn the_first_error_wins_even_before_a_lexical_one() {
     assert_eq!(
         error("foo(a) $"),

@@ -1,0 +1,8 @@
+//! Integration tests of the language and the engine, in one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking, and scores are printed"
+)]
+
+mod scripts;
