@@ -61,7 +61,7 @@ fn outside_zero(list: &[Indexed], schema: i32, threshold: f64, custom: bool) -> 
 fn add_side(left: &[Indexed], right: &[Indexed], subtract: bool) -> Vec<Indexed> {
     let signed = |bucket: Indexed| {
         if subtract {
-            bucket.count * -1.0
+            -bucket.count
         } else {
             bucket.count
         }

@@ -16,11 +16,8 @@ fn side_was_reset(current: &[Indexed], previous: &[Indexed]) -> bool {
             at += 1;
         }
         match current.get(at) {
-            Some(same) if same.index == bucket.index => {
-                if same.count < bucket.count {
-                    return true;
-                }
-            }
+            Some(same) if same.index == bucket.index && same.count < bucket.count => return true,
+            Some(same) if same.index == bucket.index => {}
             _ if bucket.count != 0.0 => return true,
             _ => {}
         }
