@@ -10,6 +10,7 @@ use tenbin_model::{CounterResetHint, Labels, SampleBuffer, SeriesSet, TimeRange}
 use crate::error::EvalError;
 use crate::eval::column::{Data, Scalars, Series};
 use crate::eval::grid::Grid;
+use crate::eval::histogram_stats::keep_stats;
 use crate::eval::names;
 use crate::eval::plan::{Call, Kind, Node, RangeSelector, Subquery};
 use crate::eval::stats::Tally;
@@ -179,6 +180,7 @@ impl<'a> Evaluator<'a> {
             anchored: selector.anchored,
             smoothed: selector.smoothed,
             start_times: function.start_times && self.options.features.use_start_timestamps,
+            stats_only: selector.stats_only,
         };
         let set = self.select(selector.matchers, grid, selector.around, range.range_ms)?;
         Ok((RangeInput::Stored(set), frame))
@@ -199,6 +201,7 @@ impl<'a> Evaluator<'a> {
             anchored: false,
             smoothed: false,
             start_times: false,
+            stats_only: false,
         };
         let (all, inner) = self.eval_subquery(subquery, grid)?;
         Ok((RangeInput::Evaluated(all, inner), frame))
@@ -252,6 +255,15 @@ impl<'a> Evaluator<'a> {
         for at in 0..input.len() {
             self.budget.check()?;
             input.read(at, covers, &mut samples)?;
+            if frame.stats_only && !samples.histograms.is_empty() {
+                keep_stats(
+                    &mut samples,
+                    &frame.grid,
+                    frame.time,
+                    frame.after_ms,
+                    frame.buffered(),
+                );
+            }
             remove_stale(&mut samples);
             if samples.is_empty() {
                 continue;

@@ -15,6 +15,7 @@ use crate::eval::grid::Grid;
 use crate::eval::names::drop_marked_names;
 use crate::eval::plan::{Kind, Node, RangeSelector, Subquery};
 use crate::eval::range_call::series_of;
+use crate::eval::smoothed::extended_points;
 use crate::eval::window::remove_stale;
 use crate::value::{MatrixSeries, SampleValue, Value, VectorSample};
 
@@ -135,7 +136,12 @@ impl Evaluator<'_> {
                 continue;
             }
             if extended {
-                return Err(EvalError::Unsupported("anchored and smoothed".to_owned()));
+                let points = extended_points(&samples, start_ms, end_ms, selector.smoothed)?;
+                samples.clear();
+                (samples.timestamps_ms, samples.values) = points.into_iter().unzip();
+                if samples.is_empty() {
+                    continue;
+                }
             }
             let sizes: u64 = samples.histograms.iter().map(|h| histogram_size(h)).sum();
             let size = samples.timestamps_ms.len() as u64 + sizes;

@@ -11,6 +11,7 @@ use tenbin_model::{Matcher, is_stale};
 use crate::error::EvalError;
 use crate::eval::column::{Series, histogram_size};
 use crate::eval::grid::{Grid, TimeShift};
+use crate::eval::histogram_stats::{Buffered, keep_stats};
 use crate::eval::plan::Selector;
 use crate::eval::stats::Tally;
 use crate::eval::{Evaluator, Fate, Visit};
@@ -141,8 +142,17 @@ impl<'a> Evaluator<'a> {
             }
             self.budget.charge(samples.len() as u64)?;
             out.reset();
+            if selector.stats_only && !samples.histograms.is_empty() {
+                let buffered = Buffered {
+                    first_ms: lookback_ms,
+                    later_ms: lookback_ms,
+                };
+                keep_stats(&mut samples, grid, selector.time, 0, buffered);
+            }
+            let held = samples.len() as u64;
             if selector.smoothed {
-                return Err(EvalError::Unsupported("the modifier smoothed".to_owned()));
+                let labels = set.labels(at)?;
+                self.fill_smoothed(&mut samples, selector, &labels, grid, &mut out);
             } else if samples.histograms.is_empty() {
                 fill_floats(
                     &samples,
@@ -155,7 +165,7 @@ impl<'a> Evaluator<'a> {
             } else {
                 self.fill_mixed(&samples, selector, grid, &mut out);
             }
-            self.budget.release(samples.len() as u64);
+            self.budget.release(held);
             if !out.is_empty() {
                 out.labels = set.labels(at)?;
                 self.hand_on(&mut out, visit)?;

@@ -12,6 +12,7 @@ use crate::ast::Span;
 use crate::error::EvalError;
 use crate::eval::column::{Scalars, Series, histogram_size};
 use crate::eval::grid::{Grid, TimeShift};
+use crate::eval::histogram_stats::Buffered;
 use crate::eval::notes::Notes;
 use crate::eval::stats::Tally;
 use crate::value::SampleValue;
@@ -30,6 +31,8 @@ pub(crate) struct Frame {
     pub(crate) smoothed: bool,
     /// The function regards start timestamps.
     pub(crate) start_times: bool,
+    /// Of histograms only count and sum matter.
+    pub(crate) stats_only: bool,
 }
 
 impl Frame {
@@ -44,6 +47,15 @@ impl Frame {
                 .saturating_add(1),
             last.saturating_add(self.after_ms),
         )
+    }
+
+    /// How far back Prometheus' iterator buffers.
+    pub(crate) fn buffered(&self) -> Buffered {
+        let first_ms = self.range_ms + self.before_ms + self.after_ms;
+        Buffered {
+            first_ms,
+            later_ms: first_ms.min(self.grid.step_ms),
+        }
     }
 
     /// Whether the modifiers `anchored` or `smoothed` are on.

@@ -361,7 +361,7 @@ fn reset_correction(left: f64, right: f64, inside: &[f64]) -> f64 {
 }
 
 /// `irate` and `idelta`: the growth between the last two samples.
-fn instant(window: &Window<'_>, per_second: bool) -> Option<f64> {
+pub(crate) fn instant(window: &Window<'_>, per_second: bool) -> Option<f64> {
     let last = window.times.len().checked_sub(1)?;
     let before = last.checked_sub(1)?;
     let interval = window.times[last] - window.times[before];
