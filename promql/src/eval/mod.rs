@@ -147,6 +147,18 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// Whether a node's series come one at a time, rather than from a finished result.
+    pub(crate) fn hands_on(&self, node: &Node<'_>) -> bool {
+        match &node.kind {
+            Kind::Selector(_) => true,
+            Kind::Call(call) => matches!(
+                &call.function.implementation,
+                functions::Implementation::Window(function) if !function.makes_absence
+            ),
+            _ => false,
+        }
+    }
+
     fn visit_result(
         &mut self,
         node: &Node<'_>,

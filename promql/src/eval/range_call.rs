@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use tenbin_model::{CounterResetHint, Labels, SampleBuffer, SeriesSet, TimeRange};
 
 use crate::error::EvalError;
@@ -110,9 +111,6 @@ impl<'a> Evaluator<'a> {
                 self.budget.charge_series(series)?;
             }
             return Ok(Data::Vector(gaps));
-        }
-        if !self.delayed_name_removal() && names::has_duplicates(&all) {
-            return Err(names::same_labelset());
         }
         Ok(Data::Vector(all))
     }
@@ -252,6 +250,8 @@ impl<'a> Evaluator<'a> {
         let mut samples = std::mem::take(&mut self.buffer);
         let mut scratch = Vec::new();
         let mut out = Series::new(Labels::empty(), frame.grid.steps);
+        // Series may become equal by losing their names at once.
+        let mut unique = (!self.delayed_name_removal()).then(HashSet::new);
         for at in 0..input.len() {
             self.budget.check()?;
             input.read(at, covers, &mut samples)?;
@@ -295,6 +295,11 @@ impl<'a> Evaluator<'a> {
             out.labels = labels;
             if !function.keeps_name || input.drops_name(at) {
                 self.drop_name(&mut out);
+            }
+            if let Some(unique) = &mut unique
+                && !unique.insert(out.labels.clone())
+            {
+                return Err(names::same_labelset());
             }
             self.hand_on(&mut out, visit)?;
         }

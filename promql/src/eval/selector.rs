@@ -10,7 +10,7 @@ use tenbin_model::{Matcher, is_stale};
 
 use crate::error::EvalError;
 use crate::eval::column::{Series, histogram_size};
-use crate::eval::grid::{Grid, TimeShift};
+use crate::eval::grid::{Grid, Lookups, TimeShift};
 use crate::eval::histogram_stats::{Buffered, keep_stats};
 use crate::eval::plan::Selector;
 use crate::eval::stats::Tally;
@@ -74,21 +74,23 @@ fn fill_floats(
 ) {
     let times = samples.timestamps_ms.as_slice();
     let values = &samples.values[..times.len()];
+    let lookups = Lookups::new(time, grid);
     let mut next = 0;
-    for step in 0..grid.steps {
-        let at_ms = time.apply(grid.time(step));
+    out.fill_floats(|step| {
+        let at_ms = lookups.at(step);
         while next < times.len() && times[next] <= at_ms {
             next += 1;
         }
         if next == 0 || times[next - 1] <= at_ms.saturating_sub(lookback_ms) {
-            continue;
+            return None;
         }
         let value = values[next - 1];
-        if !is_stale(value) {
-            tally.sample(step, 1);
-            out.set_float(step, value);
+        if is_stale(value) {
+            return None;
         }
-    }
+        tally.sample(step, 1);
+        Some(value)
+    });
 }
 
 impl<'a> Evaluator<'a> {
