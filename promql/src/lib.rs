@@ -13,9 +13,7 @@ mod check;
 pub mod duration;
 pub mod engine;
 pub mod error;
-#[allow(dead_code, reason = "native histograms will use the rest")]
 mod eval;
-#[allow(dead_code, reason = "native histograms will use the rest")]
 mod functions;
 mod lexer;
 pub mod options;

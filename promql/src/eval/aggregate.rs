@@ -11,9 +11,8 @@ use hashbrown::HashMap;
 use tenbin_model::Labels;
 use tenbin_model::labels::LabelsBuilder;
 use tenbin_model::text::float::format_f;
-use tenbin_model::text::quote::quoted;
 
-use crate::ast::{AggregateOp, Span};
+use crate::ast::{AggregateOp, Expr, Span};
 use crate::error::EvalError;
 use crate::eval::column::{Presence, Scalars, Series};
 use crate::eval::grid::Grid;
@@ -22,6 +21,7 @@ use crate::eval::histogram_sum::HistogramSums;
 use crate::eval::names::settle_duplicates;
 use crate::eval::plan::{Aggregate, Kind};
 use crate::eval::{Evaluator, Fate};
+use crate::functions::is_label_name;
 use crate::functions::quantile::quantile_of;
 use accumulate::Accumulator;
 
@@ -120,13 +120,13 @@ impl<'a> Evaluator<'a> {
                     name_drops: Presence::none(grid.steps),
                 });
             }
-            evaluator.add_to_group(&mut groups[number], series, op, span)?;
+            evaluator.add_to_group(&mut groups[number], series, op, span);
             Ok(Fate::Done)
         })?;
         let mut all = Vec::with_capacity(groups.len());
         for group in groups {
             self.budget.release(grid.steps as u64);
-            if let Some(series) = self.finish_group(group, span)? {
+            if let Some(series) = self.finish_group(group, span) {
                 self.budget.charge_series(&series)?;
                 all.push(series);
             }
@@ -134,19 +134,13 @@ impl<'a> Evaluator<'a> {
         Ok(all)
     }
 
-    fn add_to_group(
-        &mut self,
-        group: &mut Group,
-        series: &Series,
-        op: AggregateOp,
-        span: Span,
-    ) -> Result<(), EvalError> {
+    fn add_to_group(&mut self, group: &mut Group, series: &Series, op: AggregateOp, span: Span) {
         if series.drop_name && self.delayed_name_removal() {
             group.name_drops.union_with(&series.occupied());
         }
         if series.histograms.is_none() {
             group.accumulator.add(series, &mut group.seen);
-            return Ok(());
+            return;
         }
         match op {
             AggregateOp::Count | AggregateOp::Group => {
@@ -159,27 +153,26 @@ impl<'a> Evaluator<'a> {
                 let sums = group
                     .histograms
                     .get_or_insert_with(|| Box::new(HistogramSums::new(op, series.steps())));
-                sums.add(series, &group.seen, span, &mut self.notes)?;
+                sums.add(series, &group.seen, span, &mut self.notes);
             }
             _ => {
                 self.notes.histogram_ignored(op.as_str(), span);
                 group.accumulator.add(series, &mut group.seen);
             }
         }
-        Ok(())
     }
 
-    fn finish_group(&mut self, group: Group, span: Span) -> Result<Option<Series>, EvalError> {
+    fn finish_group(&mut self, group: Group, span: Span) -> Option<Series> {
         let steps = group.accumulator.steps();
         let mut series = Series::new(group.labels, steps);
         group.accumulator.finish(&group.seen, &mut series.values);
         series.floats = group.seen;
         if let Some(sums) = group.histograms {
-            sums.finish(&mut series, span, &mut self.notes)?;
+            sums.finish(&mut series, span, &mut self.notes);
         }
         let last = series.occupied().iter().last();
         series.drop_name = last.is_some_and(|step| group.name_drops.get(step));
-        Ok(last.is_some().then_some(series))
+        last.is_some().then_some(series)
     }
 
     fn quantile(
@@ -246,11 +239,13 @@ impl<'a> Evaluator<'a> {
         grid: &Grid,
     ) -> Result<Vec<Series>, EvalError> {
         let label = match aggregate.param.as_ref().map(|param| &param.kind) {
-            Some(Kind::Text(text)) if !text.is_empty() => *text,
-            _ => {
-                let text = format!("invalid label name {}", quoted(""));
+            Some(Kind::Text(text)) if is_label_name(text) => text.value.as_str(),
+            Some(Kind::Text(text)) => {
+                let shown = crate::print::print(&Expr::String((*text).clone()));
+                let text = format!("invalid label name {shown}");
                 return Err(EvalError::Execution(text));
             }
+            _ => return Err(EvalError::BadQuery("string expected".to_owned())),
         };
         let mut names = aggregate.grouping.clone();
         if !aggregate.without {

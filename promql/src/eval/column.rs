@@ -49,6 +49,21 @@ impl Presence {
         self.words[step / 64] |= 1 << (step % 64);
     }
 
+    /// Calls `f` for every step and sets the bits of those for which it returns true. The steps
+    /// were not present before.
+    #[inline]
+    pub(crate) fn fill(&mut self, mut f: impl FnMut(usize) -> bool) {
+        let len = self.len;
+        for (at, word) in self.words.iter_mut().enumerate() {
+            let first = at * 64;
+            let mut bits = 0;
+            for step in first..(first + 64).min(len) {
+                bits |= u64::from(f(step)) << (step - first);
+            }
+            *word = bits;
+        }
+    }
+
     #[inline]
     pub(crate) fn clear(&mut self, step: usize) {
         self.words[step / 64] &= !(1 << (step % 64));
@@ -147,6 +162,20 @@ impl Series {
         self.floats = Presence::none(self.values.len());
         self.histograms = None;
         self.drop_name = false;
+    }
+
+    /// Sets the floats of a series without samples: `f` gives the value of each step, if there is
+    /// one.
+    #[inline]
+    pub(crate) fn fill_floats(&mut self, mut f: impl FnMut(usize) -> Option<f64>) {
+        let values = self.values.as_mut_slice();
+        self.floats.fill(|step| match f(step) {
+            Some(value) => {
+                values[step] = value;
+                true
+            }
+            None => false,
+        });
     }
 
     #[inline]

@@ -74,6 +74,33 @@ impl TimeShift {
     }
 }
 
+/// The times that a selector looks at, step by step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lookups {
+    first_ms: i64,
+    step_ms: i64,
+}
+
+impl Lookups {
+    pub(crate) fn new(time: TimeShift, grid: &Grid) -> Self {
+        Self {
+            first_ms: time.apply(grid.start_ms),
+            step_ms: if time.at_ms.is_some() {
+                0
+            } else {
+                grid.step_ms
+            },
+        }
+    }
+
+    /// The time looked at in a step.
+    #[inline]
+    pub(crate) fn at(&self, step: usize) -> i64 {
+        self.first_ms
+            .wrapping_add((step as i64).wrapping_mul(self.step_ms))
+    }
+}
+
 /// A duration in seconds, rounded as Go's `Duration.Seconds`.
 pub(crate) fn seconds(duration_ms: i64) -> f64 {
     (duration_ms / 1000) as f64 + ((duration_ms % 1000) * 1_000_000) as f64 / 1e9

@@ -98,14 +98,10 @@ struct Sides<'s> {
 }
 
 impl Sides<'_> {
-    /// The fill values for a missing series of the many side and of the one side.
+    /// The fill values for a missing series of the many side and of the one side. As in
+    /// Prometheus, `group_right` does not swap them: `fill_left` is for the many side.
     fn fills(&self) -> (Option<f64>, Option<f64>) {
-        let matching = self.matching;
-        if self.swapped {
-            (matching.fill_right, matching.fill_left)
-        } else {
-            (matching.fill_left, matching.fill_right)
-        }
+        (self.matching.fill_left, self.matching.fill_right)
     }
 
     /// The steps at which any matching takes place.

@@ -13,6 +13,7 @@ pub(crate) mod budget;
 pub(crate) mod column;
 pub(crate) mod grid;
 pub(crate) mod grouping;
+pub(crate) mod histogram_stats;
 pub(crate) mod histogram_sum;
 pub(crate) mod matching;
 pub(crate) mod names;
@@ -23,6 +24,7 @@ pub(crate) mod range_call;
 pub(crate) mod result;
 pub(crate) mod selector;
 pub(crate) mod set_ops;
+pub(crate) mod smoothed;
 pub(crate) mod stats;
 pub(crate) mod window;
 
@@ -83,7 +85,7 @@ impl<'a> Evaluator<'a> {
         self.budget.check()?;
         match &node.kind {
             Kind::Number(value) => Ok(Data::Scalar(Scalars::Same(*value))),
-            Kind::Text(text) => Ok(Data::Text((*text).to_owned())),
+            Kind::Text(text) => Ok(Data::Text(text.value.clone())),
             Kind::Selector(_) => self.collect(node, grid).map(Data::Vector),
             Kind::Call(call) => functions::call(self, call, grid),
             Kind::Aggregate(aggregate) => self.aggregate(aggregate, grid).map(Data::Vector),
@@ -142,6 +144,18 @@ impl<'a> Evaluator<'a> {
                 _ => self.visit_result(node, grid, visit),
             },
             _ => self.visit_result(node, grid, visit),
+        }
+    }
+
+    /// Whether a node's series come one at a time, rather than from a finished result.
+    pub(crate) fn hands_on(&self, node: &Node<'_>) -> bool {
+        match &node.kind {
+            Kind::Selector(_) => true,
+            Kind::Call(call) => matches!(
+                &call.function.implementation,
+                functions::Implementation::Window(function) if !function.makes_absence
+            ),
+            _ => false,
         }
     }
 

@@ -9,7 +9,7 @@ use tenbin_model::{Matcher, TimeRange};
 
 use crate::ast::{
     AggregateExpr, AggregateOp, BinaryExpr, BinaryOp, CallExpr, Expr, Span, StartOrEnd,
-    SubqueryExpr, TimeModifiers, UnaryOp, ValueType, VectorMatching, VectorSelector,
+    StringLiteral, SubqueryExpr, TimeModifiers, UnaryOp, ValueType, VectorMatching, VectorSelector,
 };
 use crate::engine::QueryRange;
 use crate::error::EvalError;
@@ -27,7 +27,7 @@ pub(crate) struct Node<'q> {
 #[derive(Debug)]
 pub(crate) enum Kind<'q> {
     Number(f64),
-    Text(&'q str),
+    Text(&'q StringLiteral),
     Selector(Selector<'q>),
     Range(RangeSelector<'q>),
     Subquery(Box<Subquery<'q>>),
@@ -196,7 +196,7 @@ impl Planner<'_> {
     fn plan<'q>(&mut self, expr: &'q Expr, place: Place<'q>) -> Result<Planned<'q>, EvalError> {
         match expr {
             Expr::Number(number) => Ok(literal(Kind::Number(number.value), number.span)),
-            Expr::String(text) => Ok(literal(Kind::Text(&text.value), text.span)),
+            Expr::String(text) => Ok(literal(Kind::Text(text), text.span)),
             Expr::Paren(paren) => self.plan(&paren.expr, place),
             Expr::VectorSelector(selector) => {
                 let (selector, invariant) = self.selector(selector, 0, place);

@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use tenbin_model::{CounterResetHint, Labels, SampleBuffer, SeriesSet, TimeRange};
 
 use crate::error::EvalError;
 use crate::eval::column::{Data, Scalars, Series};
 use crate::eval::grid::Grid;
+use crate::eval::histogram_stats::keep_stats;
 use crate::eval::names;
 use crate::eval::plan::{Call, Kind, Node, RangeSelector, Subquery};
 use crate::eval::stats::Tally;
@@ -110,9 +112,6 @@ impl<'a> Evaluator<'a> {
             }
             return Ok(Data::Vector(gaps));
         }
-        if !self.delayed_name_removal() && names::has_duplicates(&all) {
-            return Err(names::same_labelset());
-        }
         Ok(Data::Vector(all))
     }
 
@@ -179,6 +178,7 @@ impl<'a> Evaluator<'a> {
             anchored: selector.anchored,
             smoothed: selector.smoothed,
             start_times: function.start_times && self.options.features.use_start_timestamps,
+            stats_only: selector.stats_only,
         };
         let set = self.select(selector.matchers, grid, selector.around, range.range_ms)?;
         Ok((RangeInput::Stored(set), frame))
@@ -199,6 +199,7 @@ impl<'a> Evaluator<'a> {
             anchored: false,
             smoothed: false,
             start_times: false,
+            stats_only: false,
         };
         let (all, inner) = self.eval_subquery(subquery, grid)?;
         Ok((RangeInput::Evaluated(all, inner), frame))
@@ -249,9 +250,20 @@ impl<'a> Evaluator<'a> {
         let mut samples = std::mem::take(&mut self.buffer);
         let mut scratch = Vec::new();
         let mut out = Series::new(Labels::empty(), frame.grid.steps);
+        // Series may become equal by losing their names at once.
+        let mut unique = (!self.delayed_name_removal()).then(HashSet::new);
         for at in 0..input.len() {
             self.budget.check()?;
             input.read(at, covers, &mut samples)?;
+            if frame.stats_only && !samples.histograms.is_empty() {
+                keep_stats(
+                    &mut samples,
+                    &frame.grid,
+                    frame.time,
+                    frame.after_ms,
+                    frame.buffered(),
+                );
+            }
             remove_stale(&mut samples);
             if samples.is_empty() {
                 continue;
@@ -283,6 +295,11 @@ impl<'a> Evaluator<'a> {
             out.labels = labels;
             if !function.keeps_name || input.drops_name(at) {
                 self.drop_name(&mut out);
+            }
+            if let Some(unique) = &mut unique
+                && !unique.insert(out.labels.clone())
+            {
+                return Err(names::same_labelset());
             }
             self.hand_on(&mut out, visit)?;
         }

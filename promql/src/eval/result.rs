@@ -6,16 +6,18 @@
 
 use std::sync::Arc;
 
-use tenbin_model::{SampleBuffer, TimeRange};
+use hashbrown::{HashMap, HashSet};
+use tenbin_model::{Labels, SampleBuffer, TimeRange};
 
 use crate::error::EvalError;
-use crate::eval::Evaluator;
 use crate::eval::column::{Data, Series, histogram_size};
 use crate::eval::grid::Grid;
-use crate::eval::names::drop_marked_names;
+use crate::eval::names::{drop_marked_names, same_labelset, without_name};
 use crate::eval::plan::{Kind, Node, RangeSelector, Subquery};
 use crate::eval::range_call::series_of;
+use crate::eval::smoothed::extended_points;
 use crate::eval::window::remove_stale;
+use crate::eval::{Evaluator, Fate};
 use crate::value::{MatrixSeries, SampleValue, Value, VectorSample};
 
 /// Evaluates the root of a query.
@@ -29,6 +31,9 @@ pub(crate) fn evaluate(
         Kind::Range(range) => return evaluator.raw_range(range, grid).map(Value::Matrix),
         Kind::Subquery(subquery) => return evaluator.raw_subquery(subquery, grid),
         _ => {}
+    }
+    if !is_instant && evaluator.hands_on(root) {
+        return evaluator.stream_matrix(root, grid).map(Value::Matrix);
     }
     let data = evaluator.eval(root, grid)?;
     let all = match data {
@@ -52,7 +57,7 @@ pub(crate) fn evaluate(
     }
     Ok(Value::Matrix(
         all.into_iter()
-            .map(|series| matrix_series(series, grid))
+            .map(|series| matrix_series(&series, grid))
             .collect(),
     ))
 }
@@ -78,12 +83,15 @@ fn samples_of(all: Vec<Series>, timestamp_ms: i64) -> Vec<VectorSample> {
         .collect()
 }
 
-fn matrix_series(series: Series, grid: &Grid) -> MatrixSeries {
-    let floats = series
-        .floats
-        .iter()
-        .map(|step| (grid.time(step), series.values[step]))
-        .collect();
+fn matrix_series(series: &Series, grid: &Grid) -> MatrixSeries {
+    let mut floats = Vec::with_capacity(series.floats.count());
+    if series.floats.is_full() {
+        let timed = series.values.iter().enumerate();
+        floats.extend(timed.map(|(step, value)| (grid.time(step), *value)));
+    } else {
+        let present = series.floats.iter();
+        floats.extend(present.map(|step| (grid.time(step), series.values[step])));
+    }
     let histograms = series
         .histograms
         .iter()
@@ -92,10 +100,43 @@ fn matrix_series(series: Series, grid: &Grid) -> MatrixSeries {
         .filter_map(|(step, slot)| Some((grid.time(step), Arc::clone(slot.as_ref()?))))
         .collect();
     MatrixSeries {
-        labels: series.labels,
+        labels: series.labels.clone(),
         floats,
         histograms,
     }
+}
+
+/// Joins series of equal labels, whose samples must not lie at equal times.
+fn joined(all: Vec<MatrixSeries>) -> Result<Vec<MatrixSeries>, EvalError> {
+    let distinct = {
+        let mut seen: HashSet<&Labels> = HashSet::with_capacity(all.len());
+        all.iter().all(|series| seen.insert(&series.labels))
+    };
+    if distinct {
+        return Ok(all);
+    }
+    let mut places: HashMap<Labels, usize> = HashMap::new();
+    let mut joined: Vec<MatrixSeries> = Vec::new();
+    for series in all {
+        if let Some(at) = places.get(&series.labels) {
+            let first: &mut MatrixSeries = &mut joined[*at];
+            first.floats.extend(series.floats);
+            first.histograms.extend(series.histograms);
+        } else {
+            places.insert(series.labels.clone(), joined.len());
+            joined.push(series);
+        }
+    }
+    for series in &mut joined {
+        series.floats.sort_by_key(|(time, _)| *time);
+        series.histograms.sort_by_key(|(time, _)| *time);
+        let twice = series.floats.windows(2).any(|w| w[0].0 == w[1].0)
+            || series.histograms.windows(2).any(|w| w[0].0 == w[1].0);
+        if twice {
+            return Err(same_labelset());
+        }
+    }
+    Ok(joined)
 }
 
 impl Evaluator<'_> {
@@ -105,6 +146,26 @@ impl Evaluator<'_> {
         } else {
             Ok(all)
         }
+    }
+
+    /// Evaluates a root whose series come one at a time, without ever holding their columns.
+    fn stream_matrix(
+        &mut self,
+        root: &Node<'_>,
+        grid: &Grid,
+    ) -> Result<Vec<MatrixSeries>, EvalError> {
+        let mut all = Vec::new();
+        let delayed = self.delayed_name_removal();
+        self.for_each_series(root, grid, &mut |evaluator, series| {
+            evaluator.budget.charge_bytes(16 * series.size())?;
+            let mut finished = matrix_series(series, grid);
+            if delayed && series.drop_name {
+                finished.labels = without_name(&finished.labels);
+            }
+            all.push(finished);
+            Ok(Fate::Kept)
+        })?;
+        joined(all)
     }
 
     /// The samples of a range selector as they are stored.
@@ -135,7 +196,12 @@ impl Evaluator<'_> {
                 continue;
             }
             if extended {
-                return Err(EvalError::Unsupported("anchored and smoothed".to_owned()));
+                let points = extended_points(&samples, start_ms, end_ms, selector.smoothed)?;
+                samples.clear();
+                (samples.timestamps_ms, samples.values) = points.into_iter().unzip();
+                if samples.is_empty() {
+                    continue;
+                }
             }
             let sizes: u64 = samples.histograms.iter().map(|h| histogram_size(h)).sum();
             let size = samples.timestamps_ms.len() as u64 + sizes;
@@ -169,7 +235,7 @@ impl Evaluator<'_> {
         }
         Ok(Value::Matrix(
             all.into_iter()
-                .map(|series| matrix_series(series, &inner))
+                .map(|series| matrix_series(&series, &inner))
                 .collect(),
         ))
     }

@@ -10,7 +10,8 @@ use tenbin_model::{Matcher, is_stale};
 
 use crate::error::EvalError;
 use crate::eval::column::{Series, histogram_size};
-use crate::eval::grid::{Grid, TimeShift};
+use crate::eval::grid::{Grid, Lookups, TimeShift};
+use crate::eval::histogram_stats::{Buffered, keep_stats};
 use crate::eval::plan::Selector;
 use crate::eval::stats::Tally;
 use crate::eval::{Evaluator, Fate, Visit};
@@ -73,21 +74,23 @@ fn fill_floats(
 ) {
     let times = samples.timestamps_ms.as_slice();
     let values = &samples.values[..times.len()];
+    let lookups = Lookups::new(time, grid);
     let mut next = 0;
-    for step in 0..grid.steps {
-        let at_ms = time.apply(grid.time(step));
+    out.fill_floats(|step| {
+        let at_ms = lookups.at(step);
         while next < times.len() && times[next] <= at_ms {
             next += 1;
         }
         if next == 0 || times[next - 1] <= at_ms.saturating_sub(lookback_ms) {
-            continue;
+            return None;
         }
         let value = values[next - 1];
-        if !is_stale(value) {
-            tally.sample(step, 1);
-            out.set_float(step, value);
+        if is_stale(value) {
+            return None;
         }
-    }
+        tally.sample(step, 1);
+        Some(value)
+    });
 }
 
 impl<'a> Evaluator<'a> {
@@ -141,8 +144,17 @@ impl<'a> Evaluator<'a> {
             }
             self.budget.charge(samples.len() as u64)?;
             out.reset();
+            if selector.stats_only && !samples.histograms.is_empty() {
+                let buffered = Buffered {
+                    first_ms: lookback_ms,
+                    later_ms: lookback_ms,
+                };
+                keep_stats(&mut samples, grid, selector.time, 0, buffered);
+            }
+            let held = samples.len() as u64;
             if selector.smoothed {
-                return Err(EvalError::Unsupported("the modifier smoothed".to_owned()));
+                let labels = set.labels(at)?;
+                self.fill_smoothed(&mut samples, selector, &labels, grid, &mut out);
             } else if samples.histograms.is_empty() {
                 fill_floats(
                     &samples,
@@ -155,7 +167,7 @@ impl<'a> Evaluator<'a> {
             } else {
                 self.fill_mixed(&samples, selector, grid, &mut out);
             }
-            self.budget.release(samples.len() as u64);
+            self.budget.release(held);
             if !out.is_empty() {
                 out.labels = set.labels(at)?;
                 self.hand_on(&mut out, visit)?;

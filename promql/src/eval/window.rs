@@ -11,7 +11,8 @@ use tenbin_model::{FloatHistogram, SampleBuffer, TimeRange, is_stale};
 use crate::ast::Span;
 use crate::error::EvalError;
 use crate::eval::column::{Scalars, Series, histogram_size};
-use crate::eval::grid::{Grid, TimeShift};
+use crate::eval::grid::{Grid, Lookups, TimeShift};
+use crate::eval::histogram_stats::Buffered;
 use crate::eval::notes::Notes;
 use crate::eval::stats::Tally;
 use crate::value::SampleValue;
@@ -30,6 +31,8 @@ pub(crate) struct Frame {
     pub(crate) smoothed: bool,
     /// The function regards start timestamps.
     pub(crate) start_times: bool,
+    /// Of histograms only count and sum matter.
+    pub(crate) stats_only: bool,
 }
 
 impl Frame {
@@ -44,6 +47,15 @@ impl Frame {
                 .saturating_add(1),
             last.saturating_add(self.after_ms),
         )
+    }
+
+    /// How far back Prometheus' iterator buffers.
+    pub(crate) fn buffered(&self) -> Buffered {
+        let first_ms = self.range_ms + self.before_ms + self.after_ms;
+        Buffered {
+            first_ms,
+            later_ms: first_ms.min(self.grid.step_ms),
+        }
     }
 
     /// Whether the modifiers `anchored` or `smoothed` are on.
@@ -120,14 +132,15 @@ pub(crate) fn slide<'s>(
     } else {
         &[]
     };
+    let lookups = Lookups::new(frame.time, &frame.grid);
+    let (range_ms, before_ms, after_ms) = (frame.range_ms, frame.before_ms, frame.after_ms);
     let (mut low, mut high, mut seen) = (0, 0, 0);
-    for step in 0..frame.grid.steps {
-        let eval_ms = frame.grid.time(step);
-        let end_ms = frame.time.apply(eval_ms);
-        let start_ms = end_ms.saturating_sub(frame.range_ms);
+    out.fill_floats(|step| {
+        let end_ms = lookups.at(step);
+        let start_ms = end_ms.saturating_sub(range_ms);
         let (from, to) = (
-            start_ms.saturating_sub(frame.before_ms),
-            end_ms.saturating_add(frame.after_ms),
+            start_ms.saturating_sub(before_ms),
+            end_ms.saturating_add(after_ms),
         );
         while high < times.len() && times[high] <= to {
             high += 1;
@@ -136,24 +149,21 @@ pub(crate) fn slide<'s>(
             low += 1;
         }
         if low == high {
-            continue;
+            return None;
         }
         tally.window(step, (high - low) as u64, (high - seen.max(low)) as u64);
         seen = high;
-        let window = Window {
+        f(&Window {
             times: &times[low..high],
             values: &values[low..high],
             starts: starts_of(starts, low, high),
             first: low,
             step,
-            eval_ms,
+            eval_ms: frame.grid.time(step),
             start_ms,
             end_ms,
-        };
-        if let Some(value) = f(&window) {
-            out.set_float(step, value);
-        }
-    }
+        })
+    });
 }
 
 /// [`slide`] for a series with histograms, or with floats and histograms.

@@ -1,4 +1,4 @@
-//! `label_replace`, `label_join` and `info`: functions that change labels and leave values alone.
+//! `label_replace` and `label_join`: functions that change labels and leave values alone.
 
 use tenbin_model::labels::LabelsBuilder;
 use tenbin_model::{METRIC_NAME, Regex};
@@ -9,11 +9,7 @@ use crate::eval::column::{Data, Series};
 use crate::eval::grid::Grid;
 use crate::eval::names::join_duplicates;
 use crate::eval::plan::Call;
-use crate::functions::text_arg;
-
-fn failed(text: String) -> EvalError {
-    EvalError::Execution(text)
-}
+use crate::functions::{label_arg, text_arg};
 
 /// Sets a label; writing the metric name makes a dropped name valid again.
 fn set_label(series: &mut Series, name: &str, value: &str) {
@@ -30,20 +26,15 @@ pub(crate) fn label_replace(
     call: &Call<'_>,
     grid: &Grid,
 ) -> Result<Data, EvalError> {
-    let target = text_arg(call, 1)?;
     let replacement = text_arg(call, 2)?;
     let source = text_arg(call, 3)?;
     let pattern = text_arg(call, 4)?;
     let regex = Regex::new(pattern).map_err(|_| {
-        failed(format!(
+        EvalError::Execution(format!(
             "invalid regular expression in label_replace(): {pattern}"
         ))
     })?;
-    if target.is_empty() {
-        return Err(failed(format!(
-            "invalid destination label name in label_replace(): {target}"
-        )));
-    }
+    let target = label_arg(call, 1, "destination")?;
     let mut all = evaluator.eval_vector(&call.args[0], grid)?;
     for series in &mut all {
         let Some(value) = regex
@@ -62,23 +53,11 @@ pub(crate) fn label_join(
     call: &Call<'_>,
     grid: &Grid,
 ) -> Result<Data, EvalError> {
-    let target = text_arg(call, 1)?;
     let separator = text_arg(call, 2)?;
-    let mut sources = Vec::new();
-    for index in 3..call.args.len() {
-        let source = text_arg(call, index)?;
-        if source.is_empty() {
-            return Err(failed(format!(
-                "invalid source label name in label_join(): {source}"
-            )));
-        }
-        sources.push(source);
-    }
-    if target.is_empty() {
-        return Err(failed(format!(
-            "invalid destination label name in label_join(): {target}"
-        )));
-    }
+    let sources: Vec<&str> = (3..call.args.len())
+        .map(|index| label_arg(call, index, "source"))
+        .collect::<Result<_, _>>()?;
+    let target = label_arg(call, 1, "destination")?;
     let mut all = evaluator.eval_vector(&call.args[0], grid)?;
     for series in &mut all {
         let parts: Vec<&str> = sources
@@ -89,12 +68,4 @@ pub(crate) fn label_join(
         set_label(series, target, &value);
     }
     join_duplicates(all).map(Data::Vector)
-}
-
-pub(crate) fn info(
-    _evaluator: &mut Evaluator<'_>,
-    _call: &Call<'_>,
-    _grid: &Grid,
-) -> Result<Data, EvalError> {
-    Err(EvalError::Unsupported("the function info".to_owned()))
 }

@@ -7,6 +7,7 @@ pub(crate) mod absent;
 pub(crate) mod changes;
 pub(crate) mod extremes;
 pub(crate) mod histogram;
+pub(crate) mod info;
 pub(crate) mod label;
 pub(crate) mod math;
 pub(crate) mod over_time;
@@ -19,11 +20,12 @@ pub(crate) mod vector;
 
 use tenbin_model::SampleBuffer;
 
+use crate::ast::StringLiteral;
 use crate::error::EvalError;
 use crate::eval::Evaluator;
 use crate::eval::column::{Data, Series};
 use crate::eval::grid::Grid;
-use crate::eval::plan::Call;
+use crate::eval::plan::{Call, Kind};
 use crate::eval::window::{CallState, Frame, MixedWindow};
 use crate::value::SampleValue;
 
@@ -233,7 +235,7 @@ static FUNCTIONS: &[Function] = &[
             ..WindowFunction::new(rate::increase_floats, rate::increase_mixed)
         },
     ),
-    other("info", label::info),
+    other("info", info::info),
     window_with(
         "irate",
         WindowFunction {
@@ -382,9 +384,30 @@ pub(crate) fn scalar_arg(
 /// The text of the argument at `index`, a string literal.
 pub(crate) fn text_arg<'c>(call: &'c Call<'_>, index: usize) -> Result<&'c str, EvalError> {
     match call.args.get(index).map(|arg| &arg.kind) {
-        Some(crate::eval::plan::Kind::Text(text)) => Ok(text),
+        Some(Kind::Text(text)) => Ok(&text.value),
         _ => Err(EvalError::BadQuery(format!(
             "expected a string in the call of {}",
+            call.name
+        ))),
+    }
+}
+
+/// Whether a string can name a label: any text that is valid UTF-8 and not empty.
+pub(crate) fn is_label_name(text: &StringLiteral) -> bool {
+    !text.value.is_empty() && text.invalid_bytes.is_none()
+}
+
+/// The argument at `index`, a string literal that names a label; `what` says which.
+pub(crate) fn label_arg<'c>(
+    call: &'c Call<'_>,
+    index: usize,
+    what: &str,
+) -> Result<&'c str, EvalError> {
+    let text = text_arg(call, index)?;
+    match &call.args[index].kind {
+        Kind::Text(literal) if is_label_name(literal) => Ok(text),
+        _ => Err(EvalError::Execution(format!(
+            "invalid {what} label name in {}(): {text}",
             call.name
         ))),
     }

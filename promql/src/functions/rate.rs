@@ -72,6 +72,11 @@ pub(crate) struct Extrapolation {
     pub(crate) factor: f64,
     /// But first add the first sample: the counter started at zero inside the window.
     pub(crate) add_first: bool,
+    /// The counter's zero point cut the extrapolation short.
+    limited: bool,
+    /// Seconds extrapolated before the first sample, and between first and last.
+    to_start: f64,
+    sampled: f64,
 }
 
 /// Extrapolates to the window's edges. `raw` is the growth between the samples and `first` the
@@ -92,6 +97,7 @@ pub(crate) fn extrapolate(
         0.0
     };
     let threshold = average * 1.1;
+    let mut limited = false;
     let start = extent.first_start;
     let add_first =
         growth.counter && start != 0 && start > extent.start_ms && start < extent.first_ms;
@@ -108,6 +114,7 @@ pub(crate) fn extrapolate(
             let to_zero = sampled * (first / raw);
             if to_zero < to_start {
                 to_start = to_zero;
+                limited = true;
             }
         }
     }
@@ -121,7 +128,56 @@ pub(crate) fn extrapolate(
     if growth.per_second {
         factor /= range_s;
     }
-    Some(Extrapolation { factor, add_first })
+    Some(Extrapolation {
+        factor,
+        add_first,
+        limited,
+        to_start,
+        sampled,
+    })
+}
+
+/// The extrapolation of the window before, which most windows of a regularly sampled series share:
+/// it depends on where the samples lie in the window only, unless the zero point comes in between.
+#[derive(Debug, Default)]
+struct Remembered {
+    /// Distances from the window's start to the first sample, on to the last, on to the end.
+    distances: (i64, i64, i64),
+    samples: usize,
+    factor: f64,
+    /// The extrapolated and the sampled length, for the question whether the zero point matters.
+    to_start: f64,
+    sampled: f64,
+    valid: bool,
+}
+
+impl Remembered {
+    /// The factor for a window without a start timestamp inside, if it was computed before.
+    #[inline]
+    fn factor(&self, extent: &Extent, growth: Growth, raw: f64, first: f64) -> Option<f64> {
+        let known =
+            self.valid && self.samples == extent.samples && self.distances == distances(extent);
+        if !known {
+            return None;
+        }
+        if growth.counter && raw > 0.0 && first >= 0.0 {
+            // With the first value at least the growth, the zero point lies at least as far back
+            // as the samples reach, so there is no need to divide.
+            let far = first >= raw && self.sampled >= self.to_start;
+            if !far && self.sampled * (first / raw) < self.to_start {
+                return None;
+            }
+        }
+        Some(self.factor)
+    }
+}
+
+fn distances(extent: &Extent) -> (i64, i64, i64) {
+    (
+        extent.first_ms - extent.start_ms,
+        extent.last_ms - extent.first_ms,
+        extent.end_ms - extent.last_ms,
+    )
 }
 
 /// The growth in a window; `resets` are the positions of resets among all samples of the series,
@@ -132,6 +188,7 @@ fn extrapolated(
     range_s: f64,
     growth: Growth,
     resets: &[usize],
+    remembered: &mut Remembered,
 ) -> Option<f64> {
     let (times, values) = (window.times, window.values);
     let last = times.len() - 1;
@@ -151,9 +208,23 @@ fn extrapolated(
         start_ms: window.start_ms,
         end_ms: window.end_ms,
     };
+    if extent.first_start == 0
+        && let Some(factor) = remembered.factor(&extent, growth, raw, values[0])
+    {
+        return Some(raw * factor);
+    }
     let found = extrapolate(&extent, range_s, growth, raw, values[0])?;
     if found.add_first {
         raw += values[0];
+    } else if !found.limited {
+        *remembered = Remembered {
+            distances: distances(&extent),
+            samples: extent.samples,
+            factor: found.factor,
+            to_start: found.to_start,
+            sampled: found.sampled,
+            valid: true,
+        };
     }
     Some(raw * found.factor)
 }
@@ -206,6 +277,7 @@ fn growth_floats(
     }
     let mut overlapping_windows = 0;
     let mut passed = 0;
+    let mut remembered = Remembered::default();
     if frame.extended() {
         slide(samples, frame, state.tally, out, |window| {
             extended(window, frame, growth)
@@ -218,7 +290,7 @@ fn growth_floats(
             if !overlaps.is_empty() && any_inside(&overlaps, window.first, window.times.len()) {
                 overlapping_windows += 1;
             }
-            extrapolated(window, range_s, growth, &resets[passed..])
+            extrapolated(window, range_s, growth, &resets[passed..], &mut remembered)
         });
     }
     if overlapping_windows > 0 {
@@ -257,7 +329,7 @@ fn growth_mixed(
     let value = if window.anchored || window.smoothed {
         extended_in(floats, window.smoothed, range_s, growth)
     } else {
-        extrapolated(floats, range_s, growth, &resets)
+        extrapolated(floats, range_s, growth, &resets, &mut Remembered::default())
     };
     Ok(value.map(SampleValue::Float))
 }
@@ -361,7 +433,7 @@ fn reset_correction(left: f64, right: f64, inside: &[f64]) -> f64 {
 }
 
 /// `irate` and `idelta`: the growth between the last two samples.
-fn instant(window: &Window<'_>, per_second: bool) -> Option<f64> {
+pub(crate) fn instant(window: &Window<'_>, per_second: bool) -> Option<f64> {
     let last = window.times.len().checked_sub(1)?;
     let before = last.checked_sub(1)?;
     let interval = window.times[last] - window.times[before];

@@ -17,6 +17,8 @@ pub(super) struct Classic {
     pub(super) labels: Labels,
     /// Positions in the input, with their bounds.
     buckets: Vec<(usize, f64)>,
+    /// Steps, ascending, at which a native histogram has the same labels: there is no result.
+    pub(super) conflicts: Vec<usize>,
 }
 
 impl Classic {
@@ -48,6 +50,7 @@ impl Classic {
                 all.push(Self {
                     labels: labels.clone(),
                     buckets: Vec::new(),
+                    conflicts: Vec::new(),
                 });
                 all.len() - 1
             });
@@ -56,9 +59,19 @@ impl Classic {
         all
     }
 
+    /// Whether any bucket exists at a step.
+    pub(super) fn exists_at(&self, input: &[Series], step: usize) -> bool {
+        self.buckets
+            .iter()
+            .any(|(at, _)| input[*at].floats.get(step))
+    }
+
     /// The buckets that exist at a step.
     pub(super) fn buckets_at(&self, input: &[Series], step: usize, out: &mut Vec<Bucket>) {
         out.clear();
+        if self.conflicts.binary_search(&step).is_ok() {
+            return;
+        }
         out.extend(self.buckets.iter().filter_map(|(at, bound)| {
             input[*at].float(step).map(|count| Bucket {
                 upper_bound: *bound,

@@ -5,53 +5,78 @@
 //! `funcHistogramQuantile`, `funcHistogramFraction`.
 
 mod classic;
+pub(crate) mod extended;
+mod native;
 pub(crate) mod over_time;
 pub(crate) mod rate;
 
 use tenbin_model::labels::LabelsBuilder;
 use tenbin_model::text::float::format_open_metrics;
+use tenbin_model::{FloatHistogram, METRIC_NAME};
 
 use crate::ast::Span;
 use crate::error::EvalError;
 use crate::eval::Evaluator;
-use crate::eval::column::{Data, Scalars, Series};
+use crate::eval::column::{Data, Presence, Scalars, Series};
 use crate::eval::grid::Grid;
 use crate::eval::names::settle_duplicates;
 use crate::eval::plan::Call;
 use crate::functions::quantile::{bucket_fraction, bucket_quantile};
 use crate::functions::{scalar_arg, text_arg};
 use classic::Classic;
+use native::Remarks;
 
-fn unsupported(what: &str) -> EvalError {
-    EvalError::Unsupported(format!("{what} of native histograms"))
-}
-
+/// Computes a number from every native histogram of a vector; floats are left out.
 fn of_native(
     evaluator: &mut Evaluator<'_>,
     call: &Call<'_>,
     grid: &Grid,
+    figure: fn(&FloatHistogram) -> f64,
 ) -> Result<Data, EvalError> {
     let all = evaluator.eval_vector(&call.args[0], grid)?;
-    if all.iter().any(|series| series.histograms.is_some()) {
-        return Err(unsupported(call.name));
+    let mut kept = Vec::new();
+    for mut series in all {
+        let before = series.size();
+        series.floats = Presence::none(grid.steps);
+        for (step, slot) in series.histograms.take().iter().flatten().enumerate() {
+            if let Some(histogram) = slot {
+                series.set_float(step, figure(histogram));
+            }
+        }
+        evaluator.budget.adjust(before, series.size())?;
+        if series.floats.is_empty() {
+            continue;
+        }
+        // Prometheus leaves type and unit here when names are not dropped at the end.
+        if !evaluator.delayed_name_removal() {
+            series.labels = series.labels.filter(|name| name != METRIC_NAME);
+        }
+        series.drop_name = true;
+        kept.push(series);
     }
-    evaluator.budget.release_series(&all);
-    Ok(Data::Vector(Vec::new()))
+    let delayed = evaluator.delayed_name_removal();
+    settle_duplicates(kept, grid, delayed).map(Data::Vector)
 }
 
 macro_rules! of_native {
-    ($($name:ident),*) => {
+    ($($name:ident: $figure:expr),*) => {
         $(pub(crate) fn $name(
             evaluator: &mut Evaluator<'_>,
             call: &Call<'_>,
             grid: &Grid,
         ) -> Result<Data, EvalError> {
-            of_native(evaluator, call, grid)
+            of_native(evaluator, call, grid, $figure)
         })*
     };
 }
 
-of_native!(avg, count, stddev, stdvar, sum);
+of_native!(
+    avg: |h| h.sum / h.count,
+    count: |h| h.count,
+    sum: |h| h.sum,
+    stddev: |h| native::variance(h).sqrt(),
+    stdvar: native::variance
+);
 
 /// Remarks on every quantile outside 0 to 1.
 fn check_quantiles(evaluator: &mut Evaluator<'_>, quantiles: &Scalars, grid: &Grid, span: Span) {
@@ -73,7 +98,8 @@ enum Figure<'s> {
     Fraction(&'s Scalars, &'s Scalars),
 }
 
-/// Computes a figure of every histogram in `input`, which is argument number `arg`.
+/// Computes a figure of every histogram in `input`, native and classic. Where both exist under
+/// the same labels neither counts.
 fn figures(
     evaluator: &mut Evaluator<'_>,
     input: &[Series],
@@ -81,49 +107,115 @@ fn figures(
     span: Span,
     grid: &Grid,
 ) -> Result<Vec<Series>, EvalError> {
-    if input.iter().any(|series| series.histograms.is_some()) {
-        return Err(unsupported("quantiles and fractions"));
-    }
     let mut result = Vec::new();
     let delayed = evaluator.delayed_name_removal();
-    for classic in Classic::all(input, delayed, &mut evaluator.notes, span) {
+    let mut all_classic = Classic::all(input, delayed, &mut evaluator.notes, span);
+    for native in input.iter().filter(|series| series.histograms.is_some()) {
         evaluator.budget.check()?;
-        let mut series = Series::new(classic.labels.clone(), grid.steps);
-        let mut buckets = Vec::new();
-        for step in 0..grid.steps {
-            classic.buckets_at(input, step, &mut buckets);
-            if buckets.is_empty() {
+        let mut twin = all_classic
+            .iter_mut()
+            .find(|classic| classic.labels == native.labels);
+        let mut series = Series::new(native.labels.clone(), grid.steps);
+        for (step, slot) in native.histograms.iter().flatten().enumerate() {
+            let Some(histogram) = slot else { continue };
+            if let Some(classic) = &mut twin
+                && classic.exists_at(input, step)
+            {
+                classic.conflicts.push(step);
+                let metric = if delayed {
+                    native.labels.metric_name()
+                } else {
+                    ""
+                };
+                evaluator.notes.mixed_classic_native(metric, span);
                 continue;
             }
+            let metric = shown_name(native, delayed);
+            let mut remarks = Remarks {
+                notes: &mut evaluator.notes,
+                metric,
+                span,
+            };
             let value = match figure {
                 Figure::Quantile(quantiles) => {
-                    let (value, forced) = bucket_quantile(quantiles.at(step), &mut buckets);
-                    if let Some(figures) = forced {
-                        let metric = if delayed {
-                            classic.labels.metric_name()
-                        } else {
-                            ""
-                        };
-                        let time_ms = grid.time(step);
-                        evaluator
-                            .notes
-                            .forced_monotonicity(metric, time_ms, figures, span);
-                    }
-                    value
+                    native::quantile(quantiles.at(step), histogram, &mut remarks)
                 }
                 Figure::Fraction(lower, upper) => {
-                    bucket_fraction(lower.at(step), upper.at(step), &mut buckets)
+                    native::fraction(lower.at(step), upper.at(step), histogram, &mut remarks)
                 }
             };
             series.set_float(step, value);
         }
-        if !series.is_empty() {
-            evaluator.drop_name(&mut series);
-            evaluator.budget.charge_series(&series)?;
-            result.push(series);
-        }
+        finish(evaluator, series, &mut result)?;
+    }
+    for classic in &all_classic {
+        evaluator.budget.check()?;
+        let series = classic_figures(evaluator, input, classic, figure, span, grid);
+        finish(evaluator, series, &mut result)?;
     }
     Ok(result)
+}
+
+/// The name that remarks on a native histogram mention: none once it was dropped.
+fn shown_name(series: &Series, delayed: bool) -> &str {
+    if delayed {
+        series.labels.metric_name()
+    } else {
+        ""
+    }
+}
+
+fn finish(
+    evaluator: &mut Evaluator<'_>,
+    mut series: Series,
+    result: &mut Vec<Series>,
+) -> Result<(), EvalError> {
+    if !series.is_empty() {
+        evaluator.drop_name(&mut series);
+        evaluator.budget.charge_series(&series)?;
+        result.push(series);
+    }
+    Ok(())
+}
+
+fn classic_figures(
+    evaluator: &mut Evaluator<'_>,
+    input: &[Series],
+    classic: &Classic,
+    figure: Figure<'_>,
+    span: Span,
+    grid: &Grid,
+) -> Series {
+    let metric = if evaluator.delayed_name_removal() {
+        classic.labels.metric_name()
+    } else {
+        ""
+    };
+    let mut series = Series::new(classic.labels.clone(), grid.steps);
+    let mut buckets = Vec::new();
+    for step in 0..grid.steps {
+        classic.buckets_at(input, step, &mut buckets);
+        if buckets.is_empty() {
+            continue;
+        }
+        let value = match figure {
+            Figure::Quantile(quantiles) => {
+                let (value, forced) = bucket_quantile(quantiles.at(step), &mut buckets);
+                if let Some(figures) = forced {
+                    let time_ms = grid.time(step);
+                    evaluator
+                        .notes
+                        .forced_monotonicity(metric, time_ms, figures, span);
+                }
+                value
+            }
+            Figure::Fraction(lower, upper) => {
+                bucket_fraction(lower.at(step), upper.at(step), &mut buckets)
+            }
+        };
+        series.set_float(step, value);
+    }
+    series
 }
 
 pub(crate) fn quantile(
