@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod annotations;
+pub mod gomath;
 pub mod histogram;
 pub mod kahan;
 pub mod labels;
