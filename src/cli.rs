@@ -8,6 +8,10 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::config::{Flags, LogFormat, LogLevel};
 use crate::server::run::serve;
 
+/// Stack of every thread that parses or evaluates: generous against the parser's bounds on depth and
+/// chain length (address space only; pages are touched when used).
+const THREAD_STACK_BYTES: usize = 16 << 20;
+
 /// Parses flags, starts logging and serves until stopped. Exit codes: 0 after a stop that was asked
 /// for, 1 when the server could not start or failed, 2 for wrong flags.
 #[must_use]
@@ -21,10 +25,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_stack_size(THREAD_STACK_BYTES);
+    let runtime = match builder.build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "cannot start the async runtime");

@@ -15,6 +15,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "http_contract::bad_requests_get_the_right_status",
             bad_requests,
         ),
+        Trial::test(
+            "http_contract::queries_of_death_are_refused",
+            queries_of_death,
+        ),
         Trial::test("http_contract::metrics_are_well_formed", metrics),
     ]
 }
@@ -320,6 +324,75 @@ fn bad_requests() -> Result<(), Failed> {
         .post(&format!("{}/api/v1/metadata", server.url), &[], &[])
         .map_err(failed)?;
     expect(&posted, 405, "Method Not Allowed\n")
+}
+
+/// Queries that are meant to hurt: each gets a clear status, fast, and the server lives.
+fn queries_of_death() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let server = start(directory.path())?;
+    let client = Client::default();
+    let batch = (0..50).map(|i| {
+        series(
+            &[("__name__", "up"), ("i", &i.to_string())],
+            &[(T, f64::from(i))],
+        )
+    });
+    send(&client, &server.url, batch.collect()).map_err(failed)?;
+    let nested = |open: &str, depth: usize| open.repeat(depth) + "up" + &")".repeat(depth);
+    let cases: [(&str, String, u16); 14] = [
+        ("100,000 parentheses", nested("(", 100_000), 400),
+        ("5,000 parentheses", nested("(", 5_000), 400),
+        ("nested aggregations", nested("sum(", 1_000), 400),
+        ("unary chain", "-".repeat(10_000) + "1", 400),
+        ("chain of 100,000 terms", vec!["1"; 100_000].join("+"), 400),
+        ("chain of 900 terms", vec!["1"; 900].join("+"), 200),
+        ("chain of 500 vectors", vec!["up"; 500].join(" or "), 200),
+        ("right-associative chain", vec!["1"; 2_000].join("^"), 400),
+        (
+            "regex that grows",
+            "up{i=~\".{1000}{1000}\"}".to_owned(),
+            400,
+        ),
+        (
+            "regex that backtracks elsewhere",
+            "up{i=~\"(a+)+$\"}".to_owned(),
+            200,
+        ),
+        ("huge k", "topk(1e9, up)".to_owned(), 200),
+        (
+            "too many steps in a subquery",
+            "count_over_time(vector(1)[10y:1ms])".to_owned(),
+            422,
+        ),
+        ("many to many", "up * on () up".to_owned(), 422),
+        (
+            "not UTF-8 after decoding",
+            "up{i=\"\\xff\"}".to_owned(),
+            200,
+        ),
+    ];
+    for (name, query, status) in cases {
+        let started = std::time::Instant::now();
+        let parameters = [("query", query.as_str()), ("time", "1700000000")];
+        let answer = client
+            .post_form(&format!("{}/api/v1/query", server.url), &parameters)
+            .map_err(|e| failed(format!("{name}: {e}\n{}", server.process.output())))?;
+        if answer.status != status || answer.body.is_empty() {
+            let text: String = answer.text().chars().take(300).collect();
+            return Err(failed(format!(
+                "{name}: expected {status}, got {} {text}",
+                answer.status
+            )));
+        }
+        if started.elapsed().as_secs() > 20 {
+            return Err(failed(format!("{name} took {:?}", started.elapsed())));
+        }
+    }
+    expect(
+        &get(&server, "/-/healthy", &[])?,
+        200,
+        "Prometheus Server is Healthy.\n",
+    )
 }
 
 fn metrics() -> Result<(), Failed> {
