@@ -2,6 +2,7 @@
 //! can say so and be counted as ignored.
 
 mod crash;
+mod differential;
 mod http_contract;
 mod prometheus;
 mod remote_write_v2;
@@ -34,7 +35,11 @@ fn main() -> ExitCode {
 /// not, failed where they are required and missing.
 fn peer_trials() -> Vec<Trial> {
     match tenbin_compat_tests::peers::find() {
-        Ok(peers) => prometheus::trials(&peers),
+        Ok(peers) => {
+            let mut trials = prometheus::trials(&peers);
+            trials.extend(differential::trials(&peers));
+            trials
+        }
         Err(reason) if tenbin_compat_tests::peers::required() => {
             vec![Trial::test("peers are present", move || {
                 Err(failed(&reason))
