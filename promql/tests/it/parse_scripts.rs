@@ -8,8 +8,9 @@
 
 use tenbin_promql::ast::Expr;
 use tenbin_promql::options::Features;
-use tenbin_promql::{ParseError, parse, prettify, print};
+use tenbin_promql::{ParseError, ast_json, parse, prettify, print};
 
+use crate::expressions::Expressions;
 use crate::scripts::testdata;
 
 /// Expressions with what is expected of them.
@@ -76,4 +77,44 @@ fn bad_expressions_fail_with_the_expected_text() {
         }
     }
     assert_none(&differences);
+}
+
+/// The tree without places and with matchers in order, which printing does not keep.
+fn shape(expr: &Expr) -> serde_json::Value {
+    fn sort_matchers(node: &mut serde_json::Value) {
+        if let Some(matchers) = node.get_mut("matchers").and_then(|m| m.as_array_mut()) {
+            matchers.sort_by_key(ToString::to_string);
+        }
+        match node {
+            serde_json::Value::Object(fields) => fields.values_mut().for_each(sort_matchers),
+            serde_json::Value::Array(items) => items.iter_mut().for_each(sort_matchers),
+            _ => {}
+        }
+    }
+    let mut json = ast_json(expr);
+    sort_matchers(&mut json);
+    json
+}
+
+#[test]
+fn printed_expressions_parse_back_to_the_same_tree() {
+    const COUNT: u64 = 3_000;
+    let mut refused = 0;
+    for seed in 0..COUNT {
+        let query = Expressions::new(seed).expression(u32::try_from(seed % 6).unwrap());
+        let Ok(expr) = parsed(&query) else {
+            refused += 1;
+            continue;
+        };
+        let again = |text: String| match parsed(&text) {
+            Ok(expr) => shape(&expr),
+            Err(e) => panic!("{seed}: {e}\n{query}\n{text}"),
+        };
+        let expected = shape(&expr);
+        assert_eq!(again(print(&expr)), expected, "{seed}: {query}");
+        assert_eq!(again(prettify(&expr)), expected, "{seed}: {query}, pretty");
+        let narrow = prettify::prettify_to_width(&expr, 10);
+        assert_eq!(again(narrow), expected, "{seed}: {query}, narrow");
+    }
+    assert!(refused < COUNT / 5, "{refused} of {COUNT} were refused");
 }
