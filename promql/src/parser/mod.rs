@@ -10,8 +10,8 @@
 //! - types are checked (`check.rs`) only when the whole text has been parsed.
 //!
 //! Invariants: recursion, tree depth, chains of operators and node count are bounded by
-//! [`ParseLimits`]; time is linear in the text. Source of grammar and texts: Prometheus 3.14 `promql/parser/generated_parser.y`
-//! and `parse.go`.
+//! [`ParseLimits`]; time is linear in the text.
+//! Source of grammar and texts: Prometheus 3.14 `promql/parser/generated_parser.y` and `parse.go`.
 
 mod aggregate;
 mod binary;

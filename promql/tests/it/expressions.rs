@@ -54,7 +54,7 @@ impl Expressions {
             "\"\\n\\\"\"",
             "'\"'",
             "\"\\xff\"",
-            "\"é\"",
+            "\"\u{e9}\"",
         ];
         self.one(&strings).to_owned()
     }
@@ -112,7 +112,7 @@ impl Expressions {
         let name = self.one(&["a", "b:c", "sum", "offset", "start", "_x", "Step", ""]);
         let mut matchers: Vec<String> = (0..self.below(4))
             .map(|_| {
-                let label = self.one(&["l", "m", "by", "\"a.b\"", "inf", "\"é\""]);
+                let label = self.one(&["l", "m", "by", "\"a.b\"", "inf", "\"\u{e9}\""]);
                 let op = self.one(&["=", "!=", "=~", "!~"]);
                 let value = self.one(&["\"x\"", "'y|z'", "\"\"", "`\\d+`", "\".+\"", "\"(?i:k)\""]);
                 format!("{label}{op}{value}")
