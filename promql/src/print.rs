@@ -2,7 +2,10 @@
 //!
 //! The text is Prometheus' to the byte: the API returns it, rules are shown by it, and its own
 //! tests re-parse it. Parsing it again gives the same tree, except for spans, the order of
-//! matchers (sorted here), an empty `by ()`, and durations below a millisecond.
+//! matchers (sorted here), an empty `by ()`, and durations below a millisecond. Two texts do
+//! not parse back, in Prometheus neither: `a offset (1m) @ 1 + b` is printed with the offset last,
+//! and a duration in parentheses goes on with the operator behind it; `Inf ^ 2` is printed as
+//! `+Inf ^ 2`, where the sign applies to the power.
 //! Source: Prometheus 3.14 `promql/parser/printer.go`.
 
 use tenbin_model::labels::is_legacy_label_name;

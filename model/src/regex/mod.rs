@@ -18,7 +18,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use regex_automata::meta;
 use regex_syntax::hir::{Hir, Look};
@@ -29,6 +29,10 @@ use plan::Plan;
 /// The largest compiled program that a pattern may grow to. A dot takes 265 bytes, so this is
 /// enough for a list of addresses as long as a query may be, its dots not escaped.
 const MAX_PROGRAM_BYTES: usize = 4 << 20;
+
+/// The longest pattern whose automaton may be made later. A pattern that a plan decides takes at
+/// most some hundred bytes of program for each of its own, so that this cannot fail then.
+const MAX_DEFERRED_BYTES: usize = 1024;
 
 /// The most alternatives that [`Regex::literal_set`] shows, as in Prometheus.
 const MAX_LITERAL_SET: usize = 256;
@@ -61,8 +65,8 @@ pub struct Regex(Arc<Compiled>);
 struct Compiled {
     pattern: String,
     plan: Plan,
-    /// Absent where the plan answers everything and there are no groups to find.
-    automaton: Option<meta::Regex>,
+    /// Made when it is needed first, where the plan answers all but what the groups are.
+    automaton: OnceLock<Option<meta::Regex>>,
     /// The names of the groups; the first is the whole match.
     names: Arc<[Option<String>]>,
 }
@@ -81,17 +85,26 @@ impl Regex {
     pub fn new(pattern: &str) -> Result<Self, RegexError> {
         let parsed = parse::parse(pattern)?;
         let plan = Plan::new(&parsed.hir);
-        let automaton = if plan.is_complete() && parsed.names.len() == 1 {
-            None
-        } else {
-            Some(compile(pattern, parsed.hir)?)
-        };
+        let automaton = OnceLock::new();
+        let has_groups = parsed.names.len() > 1;
+        if !plan.is_complete() || (has_groups && pattern.len() > MAX_DEFERRED_BYTES) {
+            let made = compile(pattern, parsed.hir)?;
+            automaton.get_or_init(|| Some(made));
+        }
         Ok(Self(Arc::new(Compiled {
             pattern: pattern.to_owned(),
             plan,
             automaton,
             names: parsed.names.into(),
         })))
+    }
+
+    fn automaton(&self) -> Option<&meta::Regex> {
+        let make = || {
+            let parsed = parse::parse(&self.0.pattern).ok()?;
+            compile(&self.0.pattern, parsed.hir).ok()
+        };
+        self.0.automaton.get_or_init(make).as_ref()
     }
 
     /// The pattern as written.
@@ -104,7 +117,7 @@ impl Regex {
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {
         self.0.plan.decide(text).unwrap_or_else(|| {
-            let automaton = self.0.automaton.as_ref();
+            let automaton = self.automaton();
             automaton.is_some_and(|automaton| automaton.is_match(text))
         })
     }
@@ -116,9 +129,10 @@ impl Regex {
             return None;
         }
         let names = Arc::clone(&self.0.names);
-        let Some(automaton) = &self.0.automaton else {
+        if self.0.plan.is_complete() && names.len() == 1 {
             return Some(Match::whole(text, names));
-        };
+        }
+        let automaton = self.automaton()?;
         let mut found = automaton.create_captures();
         automaton.captures(text, &mut found);
         found

@@ -140,6 +140,7 @@ impl Parser<'_> {
             if self.accept(TokenKind::RightParen)?.is_some() {
                 return Ok(labels);
             }
+            self.count_node()?;
             let label = self.grouping_label();
             labels.push(self.in_context(label, CONTEXT, "label")?);
             if self.accept(TokenKind::RightParen)?.is_some() {

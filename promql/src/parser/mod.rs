@@ -10,8 +10,8 @@
 //! - types are checked (`check.rs`) only when the whole text has been parsed.
 //!
 //! Invariants: recursion, tree depth, chains of operators and node count are bounded by
-//! [`ParseLimits`]; time is linear in the text. Source of grammar and texts: Prometheus 3.14 `promql/parser/generated_parser.y`
-//! and `parse.go`.
+//! [`ParseLimits`]; time is linear in the text.
+//! Source of grammar and texts: Prometheus 3.14 `promql/parser/generated_parser.y` and `parse.go`.
 
 mod aggregate;
 mod binary;
@@ -42,7 +42,7 @@ pub struct ParseLimits {
     /// Most terms of a chain such as `a or b or c`. Chains in the first terms of chains may not be
     /// longer together, so the tree is at most this and `max_depth` high.
     pub max_chain_terms: usize,
-    /// Most nodes of the syntax tree.
+    /// Most nodes of the syntax tree, matchers and listed labels included.
     pub max_nodes: usize,
 }
 

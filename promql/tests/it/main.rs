@@ -5,4 +5,6 @@
     reason = "helpers of tests fail by panicking, and scores are printed"
 )]
 
+mod expressions;
+mod parse_scripts;
 mod scripts;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tenbin_promql::testkit::{ScriptReport, run_script, suite_options};
 
-fn testdata() -> PathBuf {
+pub(crate) fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
 }
 
