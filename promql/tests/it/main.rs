@@ -5,4 +5,5 @@
     reason = "helpers of tests fail by panicking, and scores are printed"
 )]
 
+mod naive;
 mod scripts;
