@@ -11,6 +11,8 @@ pub struct Answer {
     pub content_type: String,
     /// The `Retry-After` header, empty if absent.
     pub retry_after: String,
+    /// What a remote-write 2.0 receiver says it wrote: samples, histograms, exemplars.
+    pub written: Option<(u64, u64, u64)>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -117,6 +119,17 @@ fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, String
             .to_owned()
     };
     let (content_type, retry_after) = (header("content-type"), header("retry-after"));
+    let count = |kind: &str| {
+        header(&format!("x-prometheus-remote-write-{kind}-written"))
+            .parse::<u64>()
+            .ok()
+    };
+    let written = match (count("samples"), count("histograms"), count("exemplars")) {
+        (Some(samples), Some(histograms), Some(exemplars)) => {
+            Some((samples, histograms, exemplars))
+        }
+        _ => None,
+    };
     let status = response.status().as_u16();
     let body = response
         .body_mut()
@@ -128,6 +141,7 @@ fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, String
         status,
         content_type,
         retry_after,
+        written,
         body,
     })
 }

@@ -10,3 +10,4 @@ pub mod http;
 pub mod peers;
 pub mod process;
 pub mod sender;
+pub mod sender_v2;

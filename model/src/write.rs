@@ -92,6 +92,9 @@ pub enum InvalidLabels {
     /// A name occurs twice.
     #[error("duplicated label {0}")]
     Duplicate(String),
+    /// A reference into a symbol table leads nowhere. The text says which.
+    #[error("{0}")]
+    Reference(String),
     /// The label bytes are no labels.
     #[error("label cannot be decoded")]
     Malformed,
@@ -201,10 +204,10 @@ pub struct AppendReport {
     pub samples_written: u64,
     /// Histogram samples stored, exact duplicates included.
     pub histograms_written: u64,
-    /// Entries skipped for invalid labels: how many, and the first with its reason.
+    /// Entries skipped for invalid labels.
     pub invalid_entries: u64,
-    /// The first invalid entry.
-    pub first_invalid: Option<(usize, InvalidLabels)>,
+    /// The first of them, each with its position; at most [`MAX_REPORTED_REJECTIONS`].
+    pub invalid: Vec<(usize, InvalidLabels)>,
     /// Samples refused.
     pub rejected_samples: u64,
     /// The first refusals, each with entry position; at most [`MAX_REPORTED_REJECTIONS`].
@@ -226,8 +229,8 @@ impl AppendReport {
     /// Notes an entry with invalid labels.
     pub fn invalid(&mut self, entry: usize, reason: InvalidLabels) {
         self.invalid_entries += 1;
-        if self.first_invalid.is_none() {
-            self.first_invalid = Some((entry, reason));
+        if self.invalid.len() < MAX_REPORTED_REJECTIONS {
+            self.invalid.push((entry, reason));
         }
     }
 }

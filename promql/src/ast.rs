@@ -452,6 +452,50 @@ pub enum DurationExpr {
 }
 
 impl Expr {
+    /// The expression as a chain of operators, `first op term op term ...`: its first term, and
+    /// the operations from left to right, the last of which is the expression itself. Chains may
+    /// be longer than the stack allows recursion, so walks over the tree follow them in loops.
+    #[must_use]
+    pub fn chain(&self) -> (&Self, Vec<&BinaryExpr>) {
+        let (mut first, mut operations) = (self, Vec::new());
+        while let Self::Binary(operation) = first {
+            operations.push(&**operation);
+            first = &operation.lhs;
+        }
+        operations.reverse();
+        (first, operations)
+    }
+
+    /// Takes the chain out of the expression, for [`Expr::rejoin`] to put it back. In between the
+    /// left operands are placeholders.
+    #[expect(clippy::vec_box, reason = "the boxes move, not what is in them")]
+    pub(crate) fn take_chain(&mut self) -> (Self, Vec<Box<BinaryExpr>>) {
+        let placeholder = || {
+            Self::Number(NumberLiteral {
+                value: 0.0,
+                duration: false,
+                span: Span::default(),
+            })
+        };
+        let mut first = std::mem::replace(self, placeholder());
+        let mut operations = Vec::new();
+        while let Self::Binary(mut operation) = first {
+            first = std::mem::replace(&mut operation.lhs, placeholder());
+            operations.push(operation);
+        }
+        operations.reverse();
+        (first, operations)
+    }
+
+    /// The expression that [`Expr::take_chain`] took apart.
+    #[expect(clippy::vec_box, reason = "the boxes move, not what is in them")]
+    pub(crate) fn rejoin(first: Self, operations: Vec<Box<BinaryExpr>>) -> Self {
+        operations.into_iter().fold(first, |left, mut operation| {
+            operation.lhs = left;
+            Self::Binary(operation)
+        })
+    }
+
     /// Place in the query.
     #[must_use]
     pub fn span(&self) -> Span {
@@ -474,10 +518,10 @@ impl Expr {
     pub fn value_type(&self) -> ValueType {
         match self {
             Self::Aggregate(_) | Self::VectorSelector(_) => ValueType::Vector,
-            Self::Binary(e) => {
-                if e.lhs.value_type() == ValueType::Scalar
-                    && e.rhs.value_type() == ValueType::Scalar
-                {
+            Self::Binary(_) => {
+                let (first, chain) = self.chain();
+                let mut terms = std::iter::once(first).chain(chain.iter().map(|e| &e.rhs));
+                if terms.all(|term| term.value_type() == ValueType::Scalar) {
                     ValueType::Scalar
                 } else {
                     ValueType::Vector

@@ -8,8 +8,8 @@ use tenbin_model::Matcher;
 use tenbin_model::text::float::format_f;
 
 use crate::ast::{
-    DurationExpr, Expr, MatchCardinality, NumberLiteral, StartOrEnd, TimeModifiers, UnaryOp,
-    ValueType, VectorMatching, VectorSelector,
+    BinaryExpr, DurationExpr, Expr, MatchCardinality, NumberLiteral, StartOrEnd, TimeModifiers,
+    UnaryOp, ValueType, VectorMatching, VectorSelector,
 };
 use crate::signatures::Signature;
 
@@ -25,14 +25,11 @@ pub fn ast_json(expr: &Expr) -> Value {
             "grouping": e.grouping,
             "without": e.without,
         }),
-        Expr::Binary(e) => json!({
-            "type": "binaryExpr",
-            "op": e.op.as_str(),
-            "lhs": ast_json(&e.lhs),
-            "rhs": ast_json(&e.rhs),
-            "matching": e.matching.as_ref().map(matching),
-            "bool": e.return_bool,
-        }),
+        Expr::Binary(_) => {
+            let (first, operations) = expr.chain();
+            let first = ast_json(first);
+            operations.into_iter().fold(first, operation)
+        }
         Expr::Call(e) => json!({
             "type": "call",
             "func": function(e.function),
@@ -66,6 +63,20 @@ pub fn ast_json(expr: &Expr) -> Value {
         }),
         Expr::VectorSelector(e) => selector("vectorSelector", e),
     }
+}
+
+/// A binary operation whose left operand is there already.
+fn operation(left: Value, e: &BinaryExpr) -> Value {
+    // Put in by hand: the macro would copy the left operand.
+    let mut node = json!({
+        "type": "binaryExpr",
+        "op": e.op.as_str(),
+        "rhs": ast_json(&e.rhs),
+        "matching": e.matching.as_ref().map(matching),
+        "bool": e.return_bool,
+    });
+    node["lhs"] = left;
+    node
 }
 
 fn sign(op: UnaryOp) -> &'static str {

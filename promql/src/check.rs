@@ -20,7 +20,7 @@ type Checked = Result<ValueType, Located>;
 pub(crate) fn check(expr: &mut Expr, text: &str) -> Checked {
     match expr {
         Expr::Aggregate(e) => aggregate(e, text),
-        Expr::Binary(e) => binary(e, text),
+        Expr::Binary(_) => chain(expr, text),
         Expr::Call(e) => call(e, text),
         Expr::Paren(e) => check(&mut e.expr, text),
         Expr::Unary(e) => {
@@ -101,8 +101,21 @@ fn operator_span(e: &BinaryExpr, text: &str) -> Span {
     Span { start, end }
 }
 
-fn binary(e: &mut BinaryExpr, text: &str) -> Checked {
-    let left = check(&mut e.lhs, text)?;
+/// A chain of binary operations. After an error the tree is not whole, nor wanted.
+fn chain(expr: &mut Expr, text: &str) -> Checked {
+    let (mut left, operations) = expr.take_chain();
+    let mut kind = check(&mut left, text)?;
+    for mut operation in operations {
+        operation.lhs = left;
+        kind = binary(&mut operation, kind, text)?;
+        left = Expr::Binary(operation);
+    }
+    *expr = left;
+    Ok(kind)
+}
+
+/// One operation whose left operand has been found to have the type `left`.
+fn binary(e: &mut BinaryExpr, left: ValueType, text: &str) -> Checked {
     let right = check(&mut e.rhs, text)?;
     let at_operator =
         |e: &BinaryExpr, message: &str| Err(Located::new(operator_span(e, text), message));

@@ -54,9 +54,13 @@ impl Context {
                 self.expression(&mut e.expr)?;
                 e.param.as_mut().map_or(Ok(()), |p| self.expression(p))
             }
-            Expr::Binary(e) => {
-                self.expression(&mut e.lhs)?;
-                self.expression(&mut e.rhs)
+            Expr::Binary(_) => {
+                let (mut first, mut operations) = expr.take_chain();
+                let mut terms =
+                    std::iter::once(&mut first).chain(operations.iter_mut().map(|e| &mut e.rhs));
+                let result = terms.try_for_each(|term| self.expression(term));
+                *expr = Expr::rejoin(first, operations);
+                result
             }
             Expr::Call(e) => {
                 if let Some(value) = self.context_value(e) {

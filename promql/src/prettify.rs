@@ -4,7 +4,9 @@
 //! their own, indented two spaces deeper. Source: Prometheus 3.14 `promql/parser/prettier.go`.
 
 use crate::ast::Expr;
-use crate::print::{print, push_aggregate_head, push_operator, push_subquery_suffix, sign};
+use crate::print::{
+    print, push_aggregate_head, push_operation, push_operator, push_subquery_suffix, sign,
+};
 
 /// The longest line that is not broken, in bytes.
 const MAX_LINE_BYTES: usize = 100;
@@ -25,7 +27,43 @@ fn indent(level: usize) -> String {
     "  ".repeat(level)
 }
 
+/// A chain of operators, each on a line of its own with its operands deeper than itself; what is
+/// left of an operator fits on a line sooner or later, or is the first term.
+fn pretty_chain(expr: &Expr, level: usize, width: usize) -> String {
+    let (first, operations) = expr.chain();
+    // How many operations, from the left, fit on a line together.
+    let mut line = print(first);
+    let mut fitting = 0;
+    for operation in &operations {
+        let before = line.len();
+        push_operation(&mut line, operation);
+        if line.len() > width {
+            line.truncate(before);
+            break;
+        }
+        fitting += 1;
+    }
+    let broken = operations.len() - fitting;
+    let mut out = if fitting > 0 {
+        indent(level + broken) + &line
+    } else {
+        pretty(first, level + broken, width)
+    };
+    for (i, operation) in operations[fitting..].iter().enumerate() {
+        let own_level = level + broken - 1 - i;
+        out.push('\n');
+        out.push_str(&indent(own_level));
+        push_operator(&mut out, operation);
+        out.push('\n');
+        out.push_str(&pretty(&operation.rhs, own_level + 1, width));
+    }
+    out
+}
+
 fn pretty(expr: &Expr, level: usize, width: usize) -> String {
+    if matches!(expr, Expr::Binary(_)) {
+        return pretty_chain(expr, level, width);
+    }
     let one_line = print(expr);
     let fits = one_line.len() <= width;
     let pad = indent(level);
@@ -56,14 +94,7 @@ fn pretty(expr: &Expr, level: usize, width: usize) -> String {
             out.push_str(&pretty(&e.expr, level + 1, width));
             out + "\n" + &pad + ")"
         }
-        Expr::Binary(e) => {
-            let mut out = pretty(&e.lhs, level + 1, width);
-            out.push('\n');
-            out.push_str(&pad);
-            push_operator(&mut out, e);
-            out.push('\n');
-            out + &pretty(&e.rhs, level + 1, width)
-        }
+        Expr::Binary(_) => pretty_chain(expr, level, width),
         Expr::Call(e) => {
             let args: Vec<String> = e.args.iter().map(|a| pretty(a, level + 1, width)).collect();
             let args = args.join(",\n");

@@ -37,12 +37,12 @@ pub(crate) fn push_expr(out: &mut String, expr: &Expr) {
             push_expr(out, &e.expr);
             out.push(')');
         }
-        Expr::Binary(e) => {
-            push_expr(out, &e.lhs);
-            out.push(' ');
-            push_operator(out, e);
-            out.push(' ');
-            push_expr(out, &e.rhs);
+        Expr::Binary(_) => {
+            let (first, operations) = expr.chain();
+            push_expr(out, first);
+            for e in operations {
+                push_operation(out, e);
+            }
         }
         Expr::Call(e) => {
             out.push_str(e.function.name);
@@ -123,6 +123,14 @@ fn push_labels(out: &mut String, labels: &[String]) {
         }
     }
     out.push(')');
+}
+
+/// ` + b`, everything but the left operand.
+pub(crate) fn push_operation(out: &mut String, e: &BinaryExpr) {
+    out.push(' ');
+    push_operator(out, e);
+    out.push(' ');
+    push_expr(out, &e.rhs);
 }
 
 /// The operator with its modifiers: `== bool on (a) group_left (b)`.

@@ -21,9 +21,10 @@ fn collect<'e>(expr: &'e Expr, found: &mut Vec<&'e [Matcher]>) {
                 collect(param, found);
             }
         }
-        Expr::Binary(e) => {
-            collect(&e.lhs, found);
-            collect(&e.rhs, found);
+        Expr::Binary(_) => {
+            let (first, operations) = expr.chain();
+            collect(first, found);
+            operations.iter().for_each(|e| collect(&e.rhs, found));
         }
         Expr::Call(e) => e.args.iter().for_each(|argument| collect(argument, found)),
         Expr::MatrixSelector(e) => found.push(&e.selector.matchers),

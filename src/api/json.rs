@@ -7,8 +7,9 @@
 
 use std::io::Write as _;
 
+use tenbin_model::histogram::Bucket;
 use tenbin_model::text::float::format_sample;
-use tenbin_model::{BucketSpan, FloatHistogram, Labels};
+use tenbin_model::{FloatHistogram, Labels};
 use tenbin_promql::value::{MatrixSeries, SampleValue, Value, VectorSample};
 
 /// Appends `text` quoted, with `<`, `>`, `&` and the line separators escaped.
@@ -183,25 +184,17 @@ fn push_series(out: &mut Vec<u8>, series: &MatrixSeries) {
     out.push(b'}');
 }
 
-/// One bucket for display: which ends are closed, its bounds, its count.
-struct ShownBucket {
-    /// 0 = open left, 1 = open right, 2 = open both, 3 = closed both.
-    rule: u8,
-    lower: f64,
-    upper: f64,
-    count: f64,
-}
-
 fn push_histogram(out: &mut Vec<u8>, histogram: &FloatHistogram) {
     out.extend_from_slice(b"{\"count\":");
     push_sample(out, histogram.count);
     out.extend_from_slice(b",\"sum\":");
     push_sample(out, histogram.sum);
-    let buckets = shown_buckets(histogram);
+    let mut buckets = histogram.all_buckets();
+    buckets.retain(|bucket| bucket.count != 0.0);
     if !buckets.is_empty() {
         out.extend_from_slice(b",\"buckets\":");
         push_list(out, &buckets, |out, bucket| {
-            push_fmt(out, format_args!("[{},", bucket.rule));
+            push_fmt(out, format_args!("[{},", boundary_rule(bucket)));
             push_sample(out, bucket.lower);
             out.push(b',');
             push_sample(out, bucket.upper);
@@ -213,84 +206,20 @@ fn push_histogram(out: &mut Vec<u8>, histogram: &FloatHistogram) {
     out.push(b'}');
 }
 
-/// All buckets with observations in ascending order.
-fn shown_buckets(histogram: &FloatHistogram) -> Vec<ShownBucket> {
-    let mut shown = Vec::new();
-    let custom = histogram.uses_custom_buckets();
-    for (index, count) in indexed(&histogram.negative_spans, &histogram.negative_buckets) {
-        let lower = -exponential_bound(index, histogram.schema);
-        let upper = -exponential_bound(index - 1, histogram.schema);
-        shown.push(ShownBucket {
-            rule: 1,
-            lower,
-            upper,
-            count,
-        });
-    }
-    shown.reverse();
-    if histogram.zero_count != 0.0 {
-        shown.push(ShownBucket {
-            rule: 3,
-            lower: -histogram.zero_threshold,
-            upper: histogram.zero_threshold,
-            count: histogram.zero_count,
-        });
-    }
-    for (index, count) in indexed(&histogram.positive_spans, &histogram.positive_buckets) {
-        let bound = |index: i32| {
-            if custom {
-                custom_bound(index, &histogram.custom_values)
-            } else {
-                exponential_bound(index, histogram.schema)
-            }
-        };
-        let rule = if custom && index == 0 { 3 } else { 0 };
-        shown.push(ShownBucket {
-            rule,
-            lower: bound(index - 1),
-            upper: bound(index),
-            count,
-        });
-    }
-    shown.retain(|bucket| bucket.count != 0.0);
-    shown
-}
-
-/// Bucket indexes with their counts.
-fn indexed<'a>(
-    spans: &'a [BucketSpan],
-    counts: &'a [f64],
-) -> impl Iterator<Item = (i32, f64)> + 'a {
-    let mut next = 0_i32;
-    let indexes = spans.iter().flat_map(move |span| {
-        let start = next.saturating_add(span.offset);
-        next = start.saturating_add_unsigned(span.length);
-        start..next
-    });
-    indexes.zip(counts.iter().copied())
-}
-
-/// Upper bound of exponential bucket `index`: `2^(index * 2^-schema)`, the last finite bucket
-/// ending at the largest float.
-fn exponential_bound(index: i32, schema: i32) -> f64 {
-    let exponent = f64::from(index) * f64::from(-schema).exp2();
-    if exponent == 1024.0 {
-        f64::MAX
-    } else {
-        exponent.exp2()
-    }
-}
-
-fn custom_bound(index: i32, bounds: &[f64]) -> f64 {
-    match usize::try_from(index) {
-        Err(_) => f64::NEG_INFINITY,
-        Ok(index) => bounds.get(index).copied().unwrap_or(f64::INFINITY),
+/// Which bounds belong to the bucket: 0 = the upper, 1 = the lower, 2 = none, 3 = both.
+fn boundary_rule(bucket: &Bucket) -> u8 {
+    match (bucket.lower_inclusive, bucket.upper_inclusive) {
+        (false, true) => 0,
+        (true, false) => 1,
+        (false, false) => 2,
+        (true, true) => 3,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tenbin_model::BucketSpan;
 
     fn text(push: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();

@@ -15,3 +15,4 @@ pub mod series;
 pub mod status;
 pub mod times;
 pub mod write;
+pub mod write_outcome;

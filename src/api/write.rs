@@ -1,4 +1,4 @@
-//! `POST /api/v1/write`: the remote-write receiver.
+//! `POST /api/v1/write`: the remote-write receiver, versions 1.0 and 2.0.
 //!
 //! Headers are judged before the body is read, the compressed size while it is read, the declared
 //! decompressed size before it is allocated. The answer is 204 once the samples are in the WAL under
@@ -13,23 +13,25 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tenbin_model::text::quote::quoted;
-use tenbin_model::write::{AppendReport, RejectReason};
 use tenbin_storage::{AppendError, Commit, Db};
 
 use super::response::text_error;
+use super::write_outcome::{Outcome, Written};
 use crate::ingest::decompress::{DecompressError, snappy};
 use crate::ingest::remote_write_v1::RemoteWriteV1;
+use crate::ingest::remote_write_v2::RemoteWriteV2;
 use crate::limits::WriteLimits;
 use crate::server::{App, Peer, Store};
-use crate::telemetry::Telemetry;
 
 /// Bodies above this many compressed bytes are decoded on a thread of their own instead of the
 /// async worker; a usual request (2,000 samples, about 50 KB) takes well under a millisecond.
 const INLINE_BODY_BYTES: usize = 256 << 10;
+
+/// With more than this waiting for the log's writer an append may have to wait.
+const INLINE_QUEUED_BYTES: u64 = 16 << 20;
 
 /// A decompression buffer that grew beyond this is given back.
 const KEEP_BUFFER_BYTES: usize = 4 << 20;
@@ -38,7 +40,14 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A refusal: status and text.
+/// The message that a body holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+/// A refusal of the whole request: status and text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Refusal(StatusCode, String);
 
@@ -51,28 +60,37 @@ pub async fn write(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let outcome = async {
-        check_headers(&parts.headers)?;
-        let body = read_body(body, &app.write_limits, &parts.headers).await?;
-        let (report, commit) = store(&app, db, peer, body).await?;
-        durable(commit).await?;
-        Ok(report)
+        let version = check_headers(&parts.headers).map_err(|refusal| (None, refusal))?;
+        let failed = |refusal| (Some(version), refusal);
+        let body = read_body(body, &app.write_limits, &parts.headers);
+        let body = body.await.map_err(failed)?;
+        let stored = store(&app, db, peer, version, body).await;
+        let (outcome, commit) = stored.map_err(failed)?;
+        durable(commit).await.map_err(failed)?;
+        Ok::<_, (Option<Version>, Refusal)>(outcome)
     };
     match outcome.await {
-        Ok(report) => answer(&app, &report),
-        Err(Refusal(status, text)) => {
+        Ok(outcome) => {
+            outcome.note(&app.telemetry);
+            outcome.into_response()
+        }
+        Err((version, Refusal(status, text))) => {
             let mut response = text_error(status, &text);
+            let headers = response.headers_mut();
             if status == StatusCode::SERVICE_UNAVAILABLE {
-                response
-                    .headers_mut()
-                    .insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            if version == Some(Version::V2) {
+                // A 2.0 sender needs the counts on every answer: nothing was written.
+                Written::default().push_headers(headers);
             }
             response
         }
     }
 }
 
-/// Content-Encoding and Content-Type.
-fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
+/// Judges Content-Encoding and Content-Type; says which message the body should hold.
+fn check_headers(headers: &HeaderMap) -> Result<Version, Refusal> {
     let text = |name| headers.get(name).map_or("", |v| v.to_str().unwrap_or("?"));
     let encoding = text(header::CONTENT_ENCODING);
     let refuse = |text: String| Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
@@ -86,7 +104,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut parts = content_type.split(';').map(str::trim);
     let media_type = parts.next().unwrap_or("");
     if media_type.is_empty() {
-        return Ok(());
+        return Ok(Version::V1);
     }
     if !media_type.eq_ignore_ascii_case("application/x-protobuf") {
         return refuse(format!(
@@ -101,23 +119,16 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
         if !name.trim().eq_ignore_ascii_case("proto") {
             continue;
         }
-        match message.trim().trim_matches('"') {
-            "prometheus.WriteRequest" => {}
-            known @ "io.prometheus.write.v2.Request" => {
-                return refuse(format!(
-                    "{known} protobuf message is not accepted by this server; \
-                     only accepts prometheus.WriteRequest"
-                ));
-            }
-            unknown => {
-                return refuse(format!(
-                    "unknown type for remote write protobuf message {unknown}, \
-                     supported: prometheus.WriteRequest"
-                ));
-            }
-        }
+        return match message.trim().trim_matches('"') {
+            "prometheus.WriteRequest" => Ok(Version::V1),
+            "io.prometheus.write.v2.Request" => Ok(Version::V2),
+            unknown => refuse(format!(
+                "unknown type for remote write protobuf message {unknown}, \
+                 supported: prometheus.WriteRequest, io.prometheus.write.v2.Request"
+            )),
+        };
     }
-    Ok(())
+    Ok(Version::V1)
 }
 
 async fn read_body(
@@ -155,13 +166,15 @@ async fn store(
     app: &Arc<App>,
     db: Arc<Db>,
     peer: Peer,
+    version: Version,
     body: Bytes,
-) -> Result<(AppendReport, Commit), Refusal> {
-    if body.len() <= INLINE_BODY_BYTES {
-        return decode_and_append(app, &db, peer, &body);
+) -> Result<(Outcome, Commit), Refusal> {
+    // An append waits while the log's writer is far behind: never on an async worker.
+    if body.len() <= INLINE_BODY_BYTES && db.wal_queued_bytes() <= INLINE_QUEUED_BYTES {
+        return decode_and_append(app, &db, peer, version, &body);
     }
     let app = Arc::clone(app);
-    tokio::task::spawn_blocking(move || decode_and_append(&app, &db, peer, &body))
+    tokio::task::spawn_blocking(move || decode_and_append(&app, &db, peer, version, &body))
         .await
         .unwrap_or_else(|_| {
             Err(Refusal(
@@ -175,30 +188,36 @@ fn decode_and_append(
     app: &App,
     db: &Db,
     peer: Peer,
+    version: Version,
     body: &[u8],
-) -> Result<(AppendReport, Commit), Refusal> {
+) -> Result<(Outcome, Commit), Refusal> {
+    let limits = &app.write_limits;
     BUFFER.with_borrow_mut(|buffer| {
         let bad = |text: String| Refusal(StatusCode::BAD_REQUEST, text);
-        snappy(body, app.write_limits.max_decoded_body_bytes, buffer).map_err(|e| match e {
+        snappy(body, limits.max_decoded_body_bytes, buffer).map_err(|e| match e {
             DecompressError::TooLarge { .. } => {
                 Refusal(StatusCode::PAYLOAD_TOO_LARGE, e.to_string())
             }
             DecompressError::Corrupt(_) => bad(e.to_string()),
         })?;
-        let request =
-            RemoteWriteV1::decode(buffer, &app.write_limits).map_err(|e| bad(e.to_string()))?;
-        let outcome = db
-            .append(peer.connection, &request)
-            .map_err(|e| refused_append(&e));
-        Telemetry::add(
-            &app.telemetry.histograms_not_stored,
-            request.histograms_seen(),
-        );
-        drop(request);
+        let stored = match version {
+            Version::V1 => {
+                let request = RemoteWriteV1::decode(buffer, limits);
+                let request = request.map_err(|e| bad(e.to_string()))?;
+                let appended = db.append(peer.connection, &request);
+                appended.map(|(report, commit)| (Outcome::v1(&report), commit))
+            }
+            Version::V2 => {
+                let request = RemoteWriteV2::decode(buffer, limits);
+                let request = request.map_err(|e| bad(e.to_string()))?;
+                let appended = db.append(peer.connection, &request);
+                appended.map(|(report, commit)| (Outcome::v2(&report, &request), commit))
+            }
+        };
         if buffer.capacity() > KEEP_BUFFER_BYTES {
             *buffer = Vec::new();
         }
-        outcome
+        stored.map_err(|e| refused_append(&e))
     })
 }
 
@@ -225,38 +244,11 @@ async fn durable(commit: Commit) -> Result<(), Refusal> {
     }
 }
 
-fn answer(app: &App, report: &AppendReport) -> Response {
-    let telemetry = &app.telemetry;
-    if let Some((_, reason)) = &report.first_invalid {
-        Telemetry::add(&telemetry.invalid_label_entries, report.invalid_entries);
-        tracing::warn!(
-            entries = report.invalid_entries,
-            first = %reason,
-            "remote write: series with invalid labels skipped"
-        );
-    }
-    let Some((_, reason)) = report.rejections.first() else {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        return response;
-    };
-    tracing::debug!(
-        samples = report.rejected_samples,
-        first = %quoted(&reason.to_string()),
-        "remote write: samples refused"
-    );
-    let status = match reason {
-        RejectReason::SeriesLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
-        _ => StatusCode::BAD_REQUEST,
-    };
-    text_error(status, &reason.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(encoding: &str, content_type: &str) -> Result<(), Refusal> {
+    fn check(encoding: &str, content_type: &str) -> Result<Version, Refusal> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
         headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
@@ -265,15 +257,12 @@ mod tests {
 
     #[test]
     fn headers_are_judged_as_prometheus_does() {
-        assert_eq!(check("", ""), Ok(()));
-        assert_eq!(check("snappy", "application/x-protobuf"), Ok(()));
-        assert_eq!(
-            check(
-                "snappy",
-                "application/x-protobuf; proto=prometheus.WriteRequest"
-            ),
-            Ok(())
-        );
+        assert_eq!(check("", ""), Ok(Version::V1));
+        assert_eq!(check("snappy", "application/x-protobuf"), Ok(Version::V1));
+        let v1 = "application/x-protobuf; proto=prometheus.WriteRequest";
+        assert_eq!(check("snappy", v1), Ok(Version::V1));
+        let v2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+        assert_eq!(check("snappy", v2), Ok(Version::V2));
         let refused = |encoding, content_type| check(encoding, content_type).unwrap_err();
         assert_eq!(refused("gzip", "application/x-protobuf").0, 415);
         assert_eq!(
@@ -283,13 +272,5 @@ mod tests {
         );
         assert_eq!(refused("snappy", "application/json").0, 415);
         assert_eq!(refused("snappy", "application/x-protobuf;proto=foo").0, 415);
-        assert_eq!(
-            refused(
-                "snappy",
-                "application/x-protobuf;proto=io.prometheus.write.v2.Request"
-            )
-            .0,
-            415
-        );
     }
 }

@@ -4,5 +4,7 @@
 //! length that the sender claims before that length is checked, and never recurse.
 
 pub mod decompress;
+pub mod histogram;
 pub mod protobuf;
 pub mod remote_write_v1;
+pub mod remote_write_v2;

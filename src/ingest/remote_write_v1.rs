@@ -10,9 +10,10 @@
 //! Source: <https://prometheus.io/docs/specs/prw/remote_write_spec/>.
 
 use tenbin_model::Sample;
-use tenbin_model::write::{InvalidLabels, WriteRequest, canonicalise};
+use tenbin_model::write::{HistogramSample, InvalidLabels, WriteRequest, canonicalise};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::histogram::decode_histogram;
 use super::protobuf::{Walker, WireError, wire};
 use crate::limits::WriteLimits;
 
@@ -34,6 +35,8 @@ struct Entry {
     labels_end: u32,
     samples_start: u32,
     samples_end: u32,
+    histograms_start: u32,
+    histograms_end: u32,
     /// The label bytes stand in the side buffer instead of the body.
     copied: bool,
 }
@@ -46,8 +49,7 @@ pub struct RemoteWriteV1<'a> {
     entries: Vec<Entry>,
     samples: Vec<Sample>,
     copied_labels: Vec<u8>,
-    /// Native histograms in the request, which are counted and not stored.
-    histograms_seen: u64,
+    histograms: Vec<HistogramSample>,
 }
 
 impl<'a> RemoteWriteV1<'a> {
@@ -62,7 +64,7 @@ impl<'a> RemoteWriteV1<'a> {
             entries: Vec::new(),
             samples: Vec::new(),
             copied_labels: Vec::new(),
-            histograms_seen: 0,
+            histograms: Vec::new(),
         };
         let mut walker = Walker::new(body);
         while !walker.is_done() {
@@ -79,20 +81,9 @@ impl<'a> RemoteWriteV1<'a> {
         Ok(request)
     }
 
-    /// Native histograms that the request carried.
-    #[must_use]
-    pub fn histograms_seen(&self) -> u64 {
-        self.histograms_seen
-    }
-
-    /// Float samples that the request carried.
-    #[must_use]
-    pub fn sample_count(&self) -> usize {
-        self.samples.len()
-    }
-
     fn series(&mut self, base: usize, message: &'a [u8]) -> Result<(), DecodeError> {
         let samples_start = self.samples.len() as u32;
+        let histograms_start = self.histograms.len() as u32;
         let mut walker = Walker::new(message);
         let (mut first_label, mut after_label) = (0, 0);
         let mut contiguous = true;
@@ -111,11 +102,13 @@ impl<'a> RemoteWriteV1<'a> {
                 }
                 (2, wire::BYTES) => {
                     let sample = decode_sample(walker.bytes()?)?;
-                    self.push_sample(sample)?;
+                    self.check_points()?;
+                    self.samples.push(sample);
                 }
                 (4, wire::BYTES) => {
-                    walker.bytes()?;
-                    self.histograms_seen += 1;
+                    let histogram = decode_histogram(walker.bytes()?)?;
+                    self.check_points()?;
+                    self.histograms.push(histogram);
                 }
                 (1..=4, _) => return Err(walker.wrong_type(tag).into()),
                 _ => walker.skip(tag)?,
@@ -131,19 +124,20 @@ impl<'a> RemoteWriteV1<'a> {
             labels_end,
             samples_start,
             samples_end: self.samples.len() as u32,
+            histograms_start,
+            histograms_end: self.histograms.len() as u32,
             copied: !contiguous,
         })
     }
 
-    fn push_sample(&mut self, sample: Sample) -> Result<(), DecodeError> {
-        if self.samples.len() >= self.limits.max_samples_per_request {
-            return Err(DecodeError::Limit(format!(
-                "request holds more than {} samples (flag --web.max-samples-per-request)",
-                self.limits.max_samples_per_request
-            )));
+    fn check_points(&self) -> Result<(), DecodeError> {
+        let limit = self.limits.max_samples_per_request;
+        if self.samples.len() + self.histograms.len() < limit {
+            return Ok(());
         }
-        self.samples.push(sample);
-        Ok(())
+        Err(DecodeError::Limit(format!(
+            "request holds more than {limit} samples (flag --web.max-samples-per-request)"
+        )))
     }
 
     fn push_entry(&mut self, entry: Entry) -> Result<(), DecodeError> {
@@ -247,6 +241,11 @@ impl WriteRequest for RemoteWriteV1<'_> {
     fn samples(&self, entry: usize) -> &[Sample] {
         let entry = &self.entries[entry];
         &self.samples[entry.samples_start as usize..entry.samples_end as usize]
+    }
+
+    fn histograms(&self, entry: usize) -> &[HistogramSample] {
+        let entry = &self.entries[entry];
+        &self.histograms[entry.histograms_start as usize..entry.histograms_end as usize]
     }
 }
 

@@ -199,11 +199,6 @@ fn push_ingest(e: &mut Exposition, app: &App) {
         "Series entries of remote write requests skipped for invalid labels.",
         read(&app.telemetry.invalid_label_entries),
     );
-    e.counter(
-        "tenbin_remote_write_histograms_not_stored_total",
-        "Native histograms received by remote write, which this version does not store.",
-        read(&app.telemetry.histograms_not_stored),
-    );
 }
 
 fn push_head(e: &mut Exposition, stats: &DbStats) {
@@ -267,6 +262,11 @@ fn push_head(e: &mut Exposition, stats: &DbStats) {
         "tenbin_tsdb_duplicate_samples_total",
         "Samples rejected since another value stands at their timestamp.",
         stats.rejected.duplicate,
+    );
+    e.counter(
+        "tenbin_tsdb_histograms_refused_total",
+        "Native histograms received, which this version does not store.",
+        stats.rejected.histograms_unsupported,
     );
     e.counter(
         "prometheus_tsdb_head_out_of_order_samples_appended_total",

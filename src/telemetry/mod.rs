@@ -25,8 +25,6 @@ pub struct Telemetry {
     pub query: QueryTelemetry,
     /// Series entries skipped for invalid labels.
     pub invalid_label_entries: AtomicU64,
-    /// Native histograms received and not stored.
-    pub histograms_not_stored: AtomicU64,
 }
 
 impl Telemetry {

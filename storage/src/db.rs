@@ -198,6 +198,13 @@ impl Db {
             .append(&self.store.wal, connection, request, now_ms)
     }
 
+    /// Bytes that wait for the WAL's writer; an append blocks while it is too far behind.
+    #[must_use]
+    pub fn wal_queued_bytes(&self) -> u64 {
+        let counters = self.store.wal.counters();
+        counters.queued_bytes.load(Ordering::Relaxed)
+    }
+
     /// Flushes the WAL, stops the threads and releases the directory. Idempotent.
     ///
     /// # Errors

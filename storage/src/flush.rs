@@ -22,12 +22,17 @@ use crate::head::lane::Lane;
 use crate::head::series::HAS_LATE;
 use crate::manifest::{BlockEntry, Edit};
 use crate::query::merge::{Columns, merge};
+use crate::vfs::OpenMode;
+use crate::wal::segment::SPARE_NAME;
 
 /// Series handled before a lane's lock is given up for a moment.
 const SLICE: usize = 512;
 
 /// A series without samples for this long leaves memory once its samples are in blocks.
 const SILENT_MS: i64 = 10 * 60 * 1000;
+
+/// Most space that a former segment keeps for the next one.
+const SPARE_BYTES: u64 = 4 << 20;
 
 /// What a flush did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -236,21 +241,35 @@ impl Store {
         Ok(evicted)
     }
 
-    /// Removes WAL segments that blocks have; damaged ones are kept aside.
+    /// Removes WAL segments that blocks have; one is kept for its space, damaged ones aside.
     fn remove_segments(&self, cut_seq: u64, before_ms: i64) -> Result<u64, DbError> {
         let gone = self.wal.take_flushed(cut_seq, before_ms);
         let dir = self.wal_dir();
+        let spare = dir.join(SPARE_NAME);
+        let mut spared = false;
         for segment in &gone {
             let path = dir.join(crate::wal::segment::file_name(segment.seq));
             if segment.damaged {
                 let aside = path.with_extension("wal.damaged");
                 self.vfs.rename(&path, &aside).doing("renaming", &path)?;
+            } else if !spared && self.wal.wants_spare() {
+                self.vfs.rename(&path, &spare).doing("renaming", &path)?;
+                spared = true;
             } else {
                 self.vfs.remove(&path).doing("removing", &path)?;
             }
         }
         if !gone.is_empty() {
             self.vfs.sync_dir(&dir).doing("syncing", &dir)?;
+        }
+        if spared {
+            // Only now: under its old name the file must not be seen without its end.
+            let file = self.vfs.open(&spare, OpenMode::Write);
+            let file = file.doing("opening", &spare)?;
+            if file.len().doing("reading", &spare)? > SPARE_BYTES {
+                file.truncate(SPARE_BYTES).doing("truncating", &spare)?;
+            }
+            self.wal.offer_spare();
         }
         Ok(gone.len() as u64)
     }

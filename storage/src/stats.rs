@@ -39,7 +39,7 @@ pub struct DbStats {
     pub head_min_time_ms: Option<i64>,
     /// WAL segments that a replay would read.
     pub wal_segments: u64,
-    /// Bytes of them.
+    /// Bytes in use of them, without what is reserved ahead.
     pub wal_bytes: u64,
     /// Bytes written to the WAL since start.
     pub wal_written_bytes: u64,

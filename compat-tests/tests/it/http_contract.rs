@@ -155,10 +155,10 @@ fn bad_writes() -> Result<(), Failed> {
         ),
         ("wrong encoding", with("gzip", protobuf), &good, 415),
         (
-            "remote write 2.0 is refused for now",
+            "a 2.0 header over a 1.0 body of random bytes",
             with("snappy", v2),
-            &good,
-            415,
+            &random,
+            400,
         ),
     ];
     for (name, headers, body, status) in cases {

@@ -4,6 +4,7 @@
 mod crash;
 mod http_contract;
 mod prometheus;
+mod remote_write_v2;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = http_contract::trials();
     trials.extend(crash::trials());
+    trials.extend(remote_write_v2::trials());
     trials.extend(peer_trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -20,10 +20,16 @@ use super::{failed, tenbin};
 const RUN: Duration = Duration::from_secs(25);
 
 pub(crate) fn trials(peers: &Peers) -> Vec<Trial> {
-    let peers = peers.clone();
-    vec![Trial::test("prometheus::answers_are_equal", move || {
-        answers_are_equal(&peers)
-    })]
+    let versions = [
+        ("1.0", "prometheus.WriteRequest"),
+        ("2.0", "io.prometheus.write.v2.Request"),
+    ];
+    let trial = |(version, message): (&str, &'static str)| {
+        let peers = peers.clone();
+        let name = format!("prometheus::answers_are_equal_after_remote_write_{version}");
+        Trial::test(name, move || answers_are_equal(&peers, message))
+    };
+    versions.map(trial).into()
 }
 
 /// A Prometheus with its target and the Tenbin that it writes to.
@@ -34,7 +40,7 @@ struct Pair {
     _exporter: Process,
 }
 
-fn start_pair(peers: &Peers, directory: &Path) -> Result<Pair, String> {
+fn start_pair(peers: &Peers, directory: &Path, message: &str) -> Result<Pair, String> {
     let tenbin = Tenbin::start(&tenbin(), directory, &[])?;
     let (exporter_port, prometheus_port) = (free_port()?, free_port()?);
     let mut exporter = Process::start(
@@ -51,7 +57,8 @@ fn start_pair(peers: &Peers, directory: &Path) -> Result<Pair, String> {
          - job_name: node\n  static_configs: [{{targets: ['127.0.0.1:{exporter_port}']}}]\n\
          - job_name: prometheus\n  static_configs: [{{targets: ['127.0.0.1:{prometheus_port}']}}]\n\
          - job_name: gone\n  static_configs: [{{targets: ['127.0.0.1:1']}}]\n\
-         remote_write:\n- url: {}/api/v1/write\n  queue_config: {{batch_send_deadline: 500ms}}\n",
+         remote_write:\n- url: {}/api/v1/write\n  protobuf_message: {message}\n  \
+         queue_config: {{batch_send_deadline: 500ms}}\n",
         tenbin.url
     );
     let config_file = directory.join("prometheus.yml");
@@ -90,9 +97,9 @@ fn single(url: &str, query: &str) -> Option<f64> {
         .ok()
 }
 
-fn answers_are_equal(peers: &Peers) -> Result<(), Failed> {
+fn answers_are_equal(peers: &Peers, message: &str) -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
-    let pair = start_pair(peers, directory.path()).map_err(failed)?;
+    let pair = start_pair(peers, directory.path(), message).map_err(failed)?;
     let seconds = std::env::var("TENBIN_SOAK_SECONDS")
         .ok()
         .and_then(|s| s.parse().ok());

@@ -13,11 +13,13 @@ mod layout;
 mod reset;
 mod text;
 mod trim;
+mod validity;
 mod zero;
 
 pub use algebra::{Combined, IncompatibleSchemas};
 pub use buckets::Bucket;
 pub use trim::Keep;
+pub use validity::InvalidHistogram;
 
 use crate::sample::is_stale;
 

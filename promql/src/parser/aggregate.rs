@@ -5,7 +5,7 @@ use crate::ast::{AggregateExpr, AggregateOp, Expr, Span};
 use crate::token::{Token, TokenKind};
 
 use super::literal::{quoted_bytes, unquote_bytes};
-use super::{Fail, Node, Parsed, Parser};
+use super::{Depth, Fail, Node, Parsed, Parser};
 
 /// `by (...)` or `without (...)`.
 #[derive(Default)]
@@ -19,7 +19,7 @@ struct Parts {
     clause: Option<Clause>,
     args: Vec<Expr>,
     /// The greatest depth among the arguments.
-    depth: usize,
+    depth: Depth,
     /// The end of the aggregation's span.
     end: usize,
 }

@@ -5,7 +5,7 @@ use crate::ast::{BinaryExpr, BinaryOp, Expr, MatchCardinality, Span, VectorMatch
 use crate::token::TokenKind;
 
 use super::expression::{POWER, negate, precedence};
-use super::{Fail, Node, Parsed, Parser};
+use super::{Depth, Fail, Node, Parsed, Parser};
 
 /// What stands between an operator and its right operand.
 struct Modifiers {
@@ -15,9 +15,12 @@ struct Modifiers {
 
 impl Parser<'_> {
     /// The rest of a binary expression whose left operand has been parsed and whose operator is
-    /// the next token.
-    pub(super) fn binary(&mut self, op: BinaryOp, left: Node) -> Parsed<Node> {
+    /// the next token. With the right operand it is a chain of `terms`.
+    pub(super) fn binary(&mut self, op: BinaryOp, left: Node, terms: usize) -> Parsed<Node> {
         self.next()?;
+        if terms > self.limits.max_chain_terms {
+            return Err(self.chain_too_long());
+        }
         let modifiers = self.modifiers()?;
         let own = precedence(op);
         let right = self.expression_from(if own == POWER { POWER } else { own + 1 })?;
@@ -31,6 +34,7 @@ impl Parser<'_> {
             let message = "binop fill modifiers are experimental and not enabled";
             return Err(Fail::error(span, message));
         }
+        let continues = matches!(left.expr, Expr::Binary(_));
         let binary = BinaryExpr {
             op,
             lhs: left.expr,
@@ -39,7 +43,13 @@ impl Parser<'_> {
             return_bool: modifiers.return_bool,
             span,
         };
-        self.inner(Expr::Binary(Box::new(binary)), left.depth.max(right.depth))
+        // The operator to the left is on the same level.
+        let left_nesting = left.depth.nesting - usize::from(continues);
+        let depth = Depth {
+            nesting: left_nesting.max(right.depth.nesting) + 1,
+            height: left.depth.height.max(right.depth.height) + 1,
+        };
+        self.node_of_depth(Expr::Binary(Box::new(binary)), depth)
     }
 
     fn modifiers(&mut self) -> Parsed<Modifiers> {

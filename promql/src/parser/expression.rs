@@ -6,7 +6,7 @@ use crate::ast::{
 use crate::signatures;
 use crate::token::{Token, TokenKind};
 
-use super::{Fail, Node, Parsed, Parser, literal};
+use super::{Depth, Fail, Node, Parsed, Parser, literal};
 
 /// Binding strength of a binary operator, from 1 (`or`); `^` alone associates to the right.
 pub(super) fn precedence(op: BinaryOp) -> u8 {
@@ -40,9 +40,13 @@ impl Parser<'_> {
     pub(super) fn expression_from(&mut self, minimum: u8) -> Parsed<Node> {
         self.nested(|p| {
             let mut left = p.prefixed()?;
+            let mut terms = 1;
             loop {
                 left = match p.peek()? {
-                    TokenKind::Binary(op) if precedence(op) >= minimum => p.binary(op, left)?,
+                    TokenKind::Binary(op) if precedence(op) >= minimum => {
+                        terms += 1;
+                        p.binary(op, left, terms)?
+                    }
                     TokenKind::LeftBracket
                     | TokenKind::Offset
                     | TokenKind::At
@@ -174,7 +178,7 @@ impl Parser<'_> {
     }
 
     #[inline(never)]
-    fn finish_call(&mut self, name: &Token<'_>, args: Vec<Expr>, depth: usize) -> Parsed<Node> {
+    fn finish_call(&mut self, name: &Token<'_>, args: Vec<Expr>, depth: Depth) -> Parsed<Node> {
         let quoted = || tenbin_model::text::quote::quoted(name.text);
         let Some(function) = signatures::find(name.text) else {
             let message = format!("unknown function with name {}", quoted());
@@ -197,10 +201,10 @@ impl Parser<'_> {
 
     /// The arguments of a call or aggregation with their parentheses, and the greatest depth among
     /// them.
-    pub(super) fn call_arguments(&mut self) -> Parsed<(Vec<Expr>, usize)> {
+    pub(super) fn call_arguments(&mut self) -> Parsed<(Vec<Expr>, Depth)> {
         self.expect(TokenKind::LeftParen)?;
         let mut args = Vec::new();
-        let mut depth = 0;
+        let mut depth = Depth::default();
         if self.accept(TokenKind::RightParen)?.is_some() {
             return Ok((args, depth));
         }

@@ -9,8 +9,8 @@
 //!   to the nearest enclosing construct that has one;
 //! - types are checked (`check.rs`) only when the whole text has been parsed.
 //!
-//! Invariants: recursion, tree depth and node count are bounded by [`ParseLimits`]; time is linear
-//! in the text. Source of grammar and texts: Prometheus 3.14 `promql/parser/generated_parser.y`
+//! Invariants: recursion, tree depth, chains of operators and node count are bounded by
+//! [`ParseLimits`]; time is linear in the text. Source of grammar and texts: Prometheus 3.14 `promql/parser/generated_parser.y`
 //! and `parse.go`.
 
 mod aggregate;
@@ -36,17 +36,23 @@ use crate::token::{Token, TokenKind};
 pub struct ParseLimits {
     /// Longest query text, in bytes.
     pub max_query_bytes: usize,
-    /// Deepest nesting of the syntax tree; every operator, call and parenthesis is one level.
+    /// Deepest nesting; every call, sign, parenthesis and right operand is one level. A chain of
+    /// operators is one level however long it is.
     pub max_depth: usize,
+    /// Most terms of a chain such as `a or b or c`. Chains in the first terms of chains may not be
+    /// longer together, so the tree is at most this and `max_depth` high.
+    pub max_chain_terms: usize,
     /// Most nodes of the syntax tree.
     pub max_nodes: usize,
 }
 
 /// `--query.max-length-bytes` by default.
 pub const DEFAULT_MAX_QUERY_BYTES: usize = 16 * 1024;
-/// Deep enough for generated queries with a hundred `or`; shallow enough that recursion over the
-/// tree fits a thread's stack even without optimisation.
+/// Deeper than anyone writes; shallow enough that recursion over the tree fits a thread's stack
+/// even without optimisation.
 pub const DEFAULT_MAX_DEPTH: usize = 128;
+/// Enough for generated queries with an `or` for each of hundreds of hosts.
+pub const DEFAULT_MAX_CHAIN_TERMS: usize = 1_000;
 /// Nodes that one query may have by default.
 pub const DEFAULT_MAX_NODES: usize = 10_000;
 
@@ -55,6 +61,7 @@ impl Default for ParseLimits {
         Self {
             max_query_bytes: DEFAULT_MAX_QUERY_BYTES,
             max_depth: DEFAULT_MAX_DEPTH,
+            max_chain_terms: DEFAULT_MAX_CHAIN_TERMS,
             max_nodes: DEFAULT_MAX_NODES,
         }
     }
@@ -144,7 +151,25 @@ type Parsed<T> = Result<T, Fail>;
 #[derive(Debug)]
 struct Node {
     expr: Expr,
-    depth: usize,
+    depth: Depth,
+}
+
+/// How deep a subtree is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Depth {
+    /// With every chain of operators counting as one level.
+    nesting: usize,
+    /// With every operator counting as one level.
+    height: usize,
+}
+
+impl Depth {
+    fn max(self, other: Self) -> Self {
+        Self {
+            nesting: self.nesting.max(other.nesting),
+            height: self.height.max(other.height),
+        }
+    }
 }
 
 struct Parser<'a> {
@@ -321,15 +346,37 @@ impl<'a> Parser<'a> {
     /// Counts a node without children.
     fn leaf(&mut self, expr: Expr) -> Parsed<Node> {
         self.count_node()?;
-        Ok(Node { expr, depth: 1 })
+        let depth = Depth {
+            nesting: 1,
+            height: 1,
+        };
+        Ok(Node { expr, depth })
     }
 
-    /// Counts a node whose deepest child has `child_depth`.
-    fn inner(&mut self, expr: Expr, child_depth: usize) -> Parsed<Node> {
+    /// Counts a node whose deepest child has `child` as its depth.
+    fn inner(&mut self, expr: Expr, child: Depth) -> Parsed<Node> {
+        let depth = Depth {
+            nesting: child.nesting + 1,
+            height: child.height + 1,
+        };
+        self.node_of_depth(expr, depth)
+    }
+
+    fn node_of_depth(&mut self, expr: Expr, depth: Depth) -> Parsed<Node> {
         self.count_node()?;
-        let depth = child_depth + 1;
-        self.check_depth(depth)?;
+        self.check_depth(depth.nesting)?;
+        if depth.height > self.limits.max_depth + self.limits.max_chain_terms {
+            return Err(self.chain_too_long());
+        }
         Ok(Node { expr, depth })
+    }
+
+    fn chain_too_long(&self) -> Fail {
+        let message = format!(
+            "expression has too long a chain of operators, the limit is {} terms",
+            self.limits.max_chain_terms
+        );
+        Fail::error(self.last_read.span(), message)
     }
 
     /// The text of a string token.

@@ -202,12 +202,57 @@ fn the_depth_limit_allows_and_forbids_exactly() {
     let limit = DEFAULT_MAX_DEPTH;
     let nested = |levels: usize| format!("{}1{}", "(".repeat(levels), ")".repeat(levels));
     let chain = |terms: usize| vec!["a"; terms].join("+");
-    for text in [nested(limit - 1), chain(limit)] {
+    let terms = DEFAULT_MAX_CHAIN_TERMS;
+    let head_chains = format!("{}a", "(".repeat(60)) + &("+a".repeat(20) + ")").repeat(60);
+    for text in [
+        nested(limit - 1),
+        chain(terms),
+        format!("({}) + a", chain(terms)),
+    ] {
         parse(&text, &features()).unwrap();
     }
-    for text in [nested(limit), chain(limit + 1)] {
-        assert!(error(&text).contains("nested too deeply"));
+    assert!(error(&nested(limit)).contains("nested too deeply"));
+    assert!(error(&vec!["a"; limit + 1].join("^")).contains("nested too deeply"));
+    for text in [chain(terms + 1), chain(2 * terms), head_chains] {
+        let expected = "too long a chain of operators, the limit is 1000 terms";
+        assert!(error(&text).contains(expected), "{}", error(&text));
     }
+}
+
+#[test]
+fn a_long_chain_takes_little_stack() {
+    let work = || {
+        let text = vec!["a"; DEFAULT_MAX_CHAIN_TERMS].join(" or ");
+        // The tree is as high as it may be.
+        let nested = format!("{}{text}{}", "(".repeat(126), ")".repeat(126));
+        for text in [text, nested] {
+            let mut expr = parse(&text, &features()).unwrap();
+            assert_eq!(print(&expr), text);
+            crate::resolve(&mut expr, 0, 1000, 10).unwrap();
+            let copy = expr.clone();
+            assert_eq!(copy, expr);
+            assert_eq!(expr.value_type(), crate::ast::ValueType::Vector);
+            assert_eq!(crate::selectors(&expr).len(), DEFAULT_MAX_CHAIN_TERMS);
+            let pretty = crate::prettify(&expr);
+            assert_eq!(print(&parse_long(&pretty)), text);
+            let json = crate::ast_json(&expr).to_string();
+            assert_eq!(
+                json.matches("binaryExpr").count(),
+                DEFAULT_MAX_CHAIN_TERMS - 1
+            );
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(2 << 20);
+    thread.spawn(work).unwrap().join().unwrap();
+}
+
+/// Parses text of any length.
+fn parse_long(text: &str) -> Expr {
+    let limits = ParseLimits {
+        max_query_bytes: usize::MAX,
+        ..ParseLimits::default()
+    };
+    parse_with_limits(text, &features(), &limits).unwrap()
 }
 
 #[test]

@@ -11,4 +11,5 @@ pub(crate) mod record;
 pub(crate) mod row;
 pub(crate) mod scan;
 pub(crate) mod segment;
+pub(crate) mod thread;
 pub(crate) mod writer;

@@ -5,7 +5,7 @@
 //! are lost to damage: a gap, reported, and the walk goes on behind it. Otherwise the crash tore an
 //! unacknowledged tail: the log ends before it.
 
-use super::frame::Frame;
+use super::frame::{FRAME_HEADER_BYTES, Frame};
 use super::segment::{HEADER_BYTES, SegmentHeader};
 
 /// What the walk met.
@@ -19,7 +19,7 @@ pub(crate) enum Step<'a> {
         resume: usize,
         lost: std::ops::Range<u64>,
     },
-    /// The log ends at `offset`; `torn` when bytes other than zeros follow.
+    /// The log ends at `offset`; `torn` when what follows is not the writer's end mark.
     End { offset: usize, torn: bool },
 }
 
@@ -84,10 +84,12 @@ impl<'a> Scan<'a> {
                 lost: self.next_lsn..self.durable_lsn + 1,
             });
         }
+        // Farther behind may be what the file held before it was recycled.
         let rest = self.bytes.get(damaged_at..).unwrap_or_default();
+        let mut mark = rest.iter().take(FRAME_HEADER_BYTES);
         Some(Step::End {
             offset: damaged_at,
-            torn: rest.iter().any(|byte| *byte != 0),
+            torn: found.is_some() || mark.any(|byte| *byte != 0),
         })
     }
 

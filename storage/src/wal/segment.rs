@@ -9,6 +9,12 @@ use crate::error::Corruption;
 /// Bytes of the header.
 pub(crate) const HEADER_BYTES: usize = 64;
 
+/// File name of a segment in the making.
+pub(crate) const TEMPORARY_NAME: &str = "next.tmp";
+
+/// File name of a former segment whose space the next one takes over.
+pub(crate) const SPARE_NAME: &str = "spare";
+
 const MAGIC: &[u8; 8] = b"TBNWAL01";
 
 /// The version that this program writes, and the newest it reads.

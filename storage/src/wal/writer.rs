@@ -4,43 +4,41 @@
 //! holds it exclusively, so a payload built against one segment is written to that segment.
 //! After a failed write (other than for lack of space) or a failed fsync nothing is written again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
 
-use super::commit::{Commit, Commits, no_space};
+use super::commit::{Commit, Commits};
 use super::frame;
-use super::segment::{HEADER_BYTES, SegmentHeader, file_name};
-use crate::clock::{Clock, Stopwatch};
+use super::segment::{SPARE_NAME, TEMPORARY_NAME};
+use super::thread::Writer;
+use crate::clock::Clock;
 use crate::error::AppendError;
 use crate::options::WalSync;
-use crate::vfs::{OpenMode, Vfs, VfsFile};
+use crate::vfs::Vfs;
 
 /// Appenders wait while this much is queued: the disk is slower than the senders.
 const MAX_QUEUED_BYTES: u64 = 64 << 20;
 
 /// How long a full disk is left alone before the next try.
-const NO_SPACE_RETRY: Duration = Duration::from_millis(100);
+pub(super) const NO_SPACE_RETRY: Duration = Duration::from_millis(100);
 
-/// Encoded frames are written when this much has gathered, even without a sync.
-const WRITE_BYTES: usize = 4 << 20;
-
-enum Item {
+pub(super) enum Item {
     Frame { lsn: u64, payload: Vec<u8> },
     Rotate { seq: u64, first_lsn: u64 },
     Sync { lsn: u64 },
 }
 
 #[derive(Default)]
-struct Queue {
-    items: VecDeque<Item>,
+pub(super) struct Queue {
+    pub(super) items: VecDeque<Item>,
     next_lsn: u64,
-    closing: bool,
+    pub(super) closing: bool,
 }
 
 /// Counters of the WAL since start.
@@ -51,17 +49,21 @@ pub(crate) struct WalCounters {
     pub(crate) queued_bytes: AtomicU64,
 }
 
-struct Shared {
-    vfs: Arc<dyn Vfs>,
-    clock: Arc<dyn Clock>,
-    dir: PathBuf,
-    sync: WalSync,
-    segment_bytes: u64,
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    drained: Condvar,
-    commits: Arc<Commits>,
-    counters: WalCounters,
+pub(super) struct Shared {
+    pub(super) vfs: Arc<dyn Vfs>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) dir: PathBuf,
+    pub(super) sync: WalSync,
+    pub(super) segment_bytes: u64,
+    pub(super) queue: Mutex<Queue>,
+    pub(super) wake: Condvar,
+    pub(super) drained: Condvar,
+    pub(super) commits: Arc<Commits>,
+    pub(super) counters: WalCounters,
+    /// Bytes in use of each segment that a replay would read.
+    pub(super) sizes: Mutex<BTreeMap<u64, u64>>,
+    /// Whether a file waits to be recycled.
+    pub(super) spare: AtomicBool,
 }
 
 /// A closed segment that replay would still read.
@@ -110,6 +112,11 @@ impl Wal {
         position: WalPosition,
         closed: Vec<ClosedSegment>,
     ) -> io::Result<Self> {
+        let names = vfs.list(dir)?;
+        if names.iter().any(|name| name == TEMPORARY_NAME) {
+            vfs.remove(&dir.join(TEMPORARY_NAME))?;
+        }
+        let spare = names.iter().any(|name| name == SPARE_NAME);
         let shared = Arc::new(Shared {
             vfs,
             clock,
@@ -128,6 +135,8 @@ impl Wal {
             drained: Condvar::new(),
             commits: Arc::new(Commits::default()),
             counters: WalCounters::default(),
+            sizes: Mutex::new(closed.iter().map(|s| (s.seq, s.bytes)).collect()),
+            spare: AtomicBool::new(spare),
         });
         shared.commits.advance(position.next_lsn.saturating_sub(1));
         let for_thread = Arc::clone(&shared);
@@ -230,15 +239,28 @@ impl Wal {
             .into_iter()
             .partition(|s| s.seq < cut_seq && s.max_row_ms < flushed_ms);
         *closed = kept;
+        let gone: Vec<ClosedSegment> = gone;
+        let mut sizes = self.shared.sizes.lock();
+        for segment in &gone {
+            sizes.remove(&segment.seq);
+        }
         gone
     }
 
-    /// Segments that replay would read, and their bytes.
+    /// Whether a file could be put aside for the next segment.
+    pub(crate) fn wants_spare(&self) -> bool {
+        !self.shared.spare.load(Ordering::Acquire)
+    }
+
+    /// Tells the writer that a file under [`SPARE_NAME`] is its to use, and durably called so.
+    pub(crate) fn offer_spare(&self) {
+        self.shared.spare.store(true, Ordering::Release);
+    }
+
+    /// Segments that replay would read, and their bytes in use.
     pub(crate) fn extent(&self) -> (u64, u64) {
-        let closed = self.closed.lock();
-        let bytes: u64 = closed.iter().map(|s| s.bytes).sum();
-        let current = self.current_bytes.load(Ordering::Relaxed);
-        (closed.len() as u64 + 1, bytes + current)
+        let segments = self.closed.lock().len() as u64 + 1;
+        (segments, self.shared.sizes.lock().values().sum())
     }
 
     pub(crate) fn counters(&self) -> &WalCounters {
@@ -298,251 +320,4 @@ impl WalTurn<'_> {
         shared.wake.notify_one();
         Commit::new(Arc::clone(&shared.commits), lsn)
     }
-}
-
-/// Why writing stopped.
-enum Stop {
-    /// Try again later from the same place.
-    NoSpace,
-    /// Final.
-    Failed(String),
-}
-
-fn stop(error: &io::Error) -> Stop {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Stop::NoSpace,
-        _ => Stop::Failed(error.to_string()),
-    }
-}
-
-/// The state of the writer thread.
-struct Writer<'a> {
-    shared: &'a Shared,
-    pending: VecDeque<Item>,
-    file: Option<Arc<dyn VfsFile>>,
-    salt: u32,
-    offset: u64,
-    /// Encoded frames that are not written yet; they belong at `offset`.
-    encoded: Vec<u8>,
-    /// Last LSN in `encoded` or before.
-    encoded_lsn: u64,
-    written_lsn: u64,
-    durable_lsn: u64,
-    since_sync: Stopwatch,
-    no_space: bool,
-}
-
-impl<'a> Writer<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        let start = shared.commits.durable_lsn();
-        Self {
-            shared,
-            pending: VecDeque::new(),
-            file: None,
-            salt: 0,
-            offset: 0,
-            encoded: Vec::new(),
-            encoded_lsn: start,
-            written_lsn: start,
-            durable_lsn: start,
-            since_sync: Stopwatch::start(),
-            no_space: false,
-        }
-    }
-
-    fn run(mut self) {
-        loop {
-            let closing = self.gather();
-            let result = self.work(closing);
-            self.shared.drained.notify_all();
-            match result {
-                Ok(()) if self.no_space => {
-                    self.no_space = false;
-                    self.shared.commits.recover();
-                    tracing::info!("space for the write-ahead log is back; writes resume");
-                }
-                Ok(()) => {}
-                Err(Stop::NoSpace) => {
-                    if !self.no_space {
-                        tracing::error!(dir = %self.shared.dir.display(), "no space for the write-ahead log");
-                    }
-                    self.no_space = true;
-                    self.shared.commits.fail(&no_space(&self.shared.dir));
-                    if closing {
-                        return;
-                    }
-                    continue;
-                }
-                Err(Stop::Failed(reason)) => {
-                    tracing::error!(reason, "write-ahead log failed; writes are refused");
-                    self.shared.commits.fail(&AppendError::WalFailed { reason });
-                    return;
-                }
-            }
-            if closing {
-                self.shared.commits.fail(&AppendError::Closed);
-                return;
-            }
-        }
-    }
-
-    /// Waits for work and takes all of it; returns whether this is the last round.
-    fn gather(&mut self) -> bool {
-        let mut queue = self.shared.queue.lock();
-        if self.no_space && !queue.closing {
-            self.shared.wake.wait_for(&mut queue, NO_SPACE_RETRY);
-        }
-        while !self.no_space && queue.items.is_empty() && !queue.closing {
-            let dirty = self.durable_lsn < self.written_lsn;
-            match self.shared.sync {
-                WalSync::Interval(interval) if dirty => {
-                    let left = interval.saturating_sub(self.since_sync.elapsed());
-                    if left.is_zero() || self.shared.wake.wait_for(&mut queue, left).timed_out() {
-                        break;
-                    }
-                }
-                _ => self.shared.wake.wait(&mut queue),
-            }
-        }
-        self.pending.append(&mut queue.items);
-        queue.closing
-    }
-
-    fn work(&mut self, closing: bool) -> Result<(), Stop> {
-        let mut sync_now = closing;
-        while let Some(item) = self.pending.front() {
-            match item {
-                Item::Frame { lsn, payload } => {
-                    frame::encode(
-                        &mut self.encoded,
-                        self.salt,
-                        *lsn,
-                        self.durable_lsn,
-                        payload,
-                    );
-                    self.encoded_lsn = *lsn;
-                    let bytes = (payload.len() + frame::FRAME_HEADER_BYTES) as u64;
-                    let counters = &self.shared.counters;
-                    counters.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-                }
-                Item::Sync { lsn } => {
-                    // Takes an LSN of its own so that its commit resolves after the sync.
-                    let lsn = *lsn;
-                    frame::encode(&mut self.encoded, self.salt, lsn, self.durable_lsn, &[0, 0]);
-                    self.encoded_lsn = lsn;
-                    sync_now = true;
-                }
-                Item::Rotate { seq, first_lsn } => {
-                    let (seq, first_lsn) = (*seq, *first_lsn);
-                    self.finish_segment()?;
-                    self.open_segment(seq, first_lsn)?;
-                }
-            }
-            self.pending.pop_front();
-            if self.encoded.len() >= WRITE_BYTES {
-                self.write()?;
-            }
-        }
-        self.write()?;
-        let due = match self.shared.sync {
-            WalSync::Group => true,
-            WalSync::Interval(interval) => self.since_sync.elapsed() >= interval,
-            WalSync::Segment => false,
-        };
-        if due || sync_now {
-            self.sync_file()?;
-        } else {
-            self.shared.commits.advance(self.written_lsn);
-        }
-        if closing {
-            self.finish_segment()?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self) -> Result<(), Stop> {
-        if self.encoded.is_empty() {
-            return Ok(());
-        }
-        let Some(file) = &self.file else {
-            return Err(Stop::Failed("no segment is open".into()));
-        };
-        file.write_at(self.offset, &self.encoded)
-            .map_err(|e| stop(&e))?;
-        let written = self.encoded.len() as u64;
-        self.offset += written;
-        self.shared
-            .counters
-            .written_bytes
-            .fetch_add(written, Ordering::Relaxed);
-        self.encoded.clear();
-        self.encoded.shrink_to(2 * WRITE_BYTES);
-        self.written_lsn = self.encoded_lsn;
-        Ok(())
-    }
-
-    fn sync_file(&mut self) -> Result<(), Stop> {
-        if self.durable_lsn < self.written_lsn
-            && let Some(file) = &self.file
-        {
-            // Whatever the reason, a failed fsync may have dropped the pages: final.
-            file.sync_data()
-                .map_err(|e| Stop::Failed(format!("fdatasync: {e}")))?;
-            self.shared.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
-            self.durable_lsn = self.written_lsn;
-        }
-        self.since_sync = Stopwatch::start();
-        self.shared.commits.advance(self.durable_lsn);
-        Ok(())
-    }
-
-    /// Writes and syncs the open segment and cuts off its unused space.
-    fn finish_segment(&mut self) -> Result<(), Stop> {
-        self.write()?;
-        let Some(file) = &self.file else {
-            return Ok(());
-        };
-        file.truncate(self.offset)
-            .map_err(|e| Stop::Failed(format!("truncate: {e}")))?;
-        file.sync_data()
-            .map_err(|e| Stop::Failed(format!("fdatasync: {e}")))?;
-        self.shared.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
-        self.durable_lsn = self.written_lsn;
-        self.since_sync = Stopwatch::start();
-        self.shared.commits.advance(self.durable_lsn);
-        self.file = None;
-        Ok(())
-    }
-
-    fn open_segment(&mut self, seq: u64, first_lsn: u64) -> Result<(), Stop> {
-        let path = self.shared.dir.join(file_name(seq));
-        let vfs = &self.shared.vfs;
-        // Left over from a try that ran out of space.
-        let _ = vfs.remove(&path);
-        let header = SegmentHeader {
-            seq,
-            salt: random_salt(),
-            created_ms: self.shared.clock.now_ms(),
-            first_lsn,
-        };
-        let create = || {
-            let file = vfs.open(&path, OpenMode::Create)?;
-            file.allocate(self.shared.segment_bytes.max(HEADER_BYTES as u64))?;
-            file.write_at(0, &header.encode())?;
-            file.sync_data()?;
-            vfs.sync_dir(&self.shared.dir)?;
-            Ok(file)
-        };
-        let file = create().map_err(|e: io::Error| stop(&e))?;
-        self.file = Some(file);
-        self.salt = header.salt;
-        self.offset = HEADER_BYTES as u64;
-        Ok(())
-    }
-}
-
-/// A number that differs from segment to segment.
-fn random_salt() -> u32 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish() as u32
 }

@@ -163,3 +163,66 @@ fn writers_and_a_flusher_run_together() {
     let disk = disk.crash(CrashMode::DropAll, 0);
     assert_eq!(everything(&open(&disk, &options()).unwrap()), found);
 }
+
+#[test]
+fn a_small_database_is_small_on_disk_and_reuses_its_log_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let options = Options {
+        data_dir: data.clone(),
+        wal_segment_bytes: 64 << 20,
+        ..options()
+    };
+    let db = Db::open(options).unwrap();
+    for round in 0..5_i64 {
+        for i in 0..20 {
+            let at_ms = START_MS + round * 100_000 + i * 1000;
+            append(&db, &one(series(i as usize), at_ms, 1.0))
+                .1
+                .wait()
+                .unwrap();
+        }
+        db.flush().unwrap();
+        let stats = db.stats();
+        assert_eq!(stats.wal_segments, 1);
+        assert!(stats.wal_bytes < 4096, "{} bytes in use", stats.wal_bytes);
+        assert_eq!(db.wal_queued_bytes(), 0);
+        let names = OsVfs.list(&data.join("wal")).unwrap();
+        assert!(names.len() <= 2, "{names:?}");
+        for name in names {
+            let len = std::fs::metadata(data.join("wal").join(&name))
+                .unwrap()
+                .len();
+            assert!(len <= 4 << 20, "{name} has {len} bytes");
+        }
+    }
+}
+
+/// Old frames behind the end of a recycled segment are neither replayed nor taken for damage.
+#[test]
+fn a_recycled_segment_forgets_its_former_life() {
+    for seed in 0..60 {
+        let disk = SimVfs::new();
+        let db = open(&disk, &options()).unwrap();
+        let mut oracle = Contents::new();
+        let mut at_ms = START_MS;
+        for round in 0..4 {
+            for i in 0..12 {
+                at_ms += 1000;
+                let request = one(series(i % 5), at_ms, i as f64 + 0.1 * f64::from(round));
+                let (report, commit) = append(&db, &request);
+                commit.wait().unwrap();
+                note(&mut oracle, &request, &report);
+            }
+            if round < 3 {
+                db.flush().unwrap();
+            }
+        }
+        let mode = [CrashMode::DropAll, CrashMode::KeepAll, CrashMode::Random][seed % 3];
+        let disk = disk.crash(mode, seed as u64);
+        let db = open(&disk, &options()).unwrap();
+        assert_eq!(everything(&db), oracle, "seed {seed}");
+        let stats = db.stats();
+        assert_eq!((stats.corruptions.len(), stats.replay_torn_bytes), (0, 0));
+    }
+}

@@ -191,10 +191,7 @@ fn the_series_limit_spares_existing_series() {
         report.rejections[0],
         (2, RejectReason::SeriesLimit { limit: 2 })
     );
-    assert_eq!(
-        (report.invalid_entries, report.first_invalid.unwrap().0),
-        (1, 3)
-    );
+    assert_eq!((report.invalid_entries, report.invalid[0].0), (1, 3));
     let (report, _) = append(&db, &one(series(1), START_MS + 1, 1.0));
     assert_eq!(report.samples_written, 1);
     let cardinality = db.cardinality(1);

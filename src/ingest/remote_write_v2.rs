@@ -1,0 +1,422 @@
+//! Remote write 2.0: `io.prometheus.write.v2.Request`, decoded without copying.
+//!
+//! All strings of a request stand once in a symbol table; a series names its labels by pairs of
+//! references into it. The identity of a series is folded from the hashes of its symbols, each
+//! computed once per request, so the steady state touches no string per series.
+//!
+//! Schema (field numbers): Request{symbols=4, timeseries=5}, TimeSeries{labels_refs=1 packed,
+//! samples=2, histograms=3, exemplars=4, metadata=5, 6 reserved (was the created timestamp)},
+//! Sample{value=1 double, timestamp=2, start_timestamp=3}, Exemplar{labels_refs=1, value=2,
+//! timestamp=3}. Source: <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/>.
+
+use std::cell::OnceCell;
+
+use tenbin_model::Sample;
+use tenbin_model::write::{HistogramSample, InvalidLabels, WriteRequest, canonicalise};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::histogram::decode_histogram;
+use super::protobuf::{Tag, Walker, WireError, wire};
+use super::remote_write_v1::DecodeError;
+use crate::limits::WriteLimits;
+
+/// One series of the request: ranges in the flat lists.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    refs: (u32, u32),
+    samples: (u32, u32),
+    histograms: (u32, u32),
+    exemplars: u32,
+}
+
+/// A decoded request that borrows the body.
+#[derive(Debug)]
+pub struct RemoteWriteV2<'a> {
+    limits: &'a WriteLimits,
+    symbols: Vec<&'a [u8]>,
+    entries: Vec<Entry>,
+    refs: Vec<u32>,
+    samples: Vec<Sample>,
+    histograms: Vec<HistogramSample>,
+    /// Hash per symbol with the seed that it was computed for.
+    symbol_hashes: OnceCell<(u64, Vec<u64>)>,
+}
+
+/// Mixes one symbol hash into a series identity. Order matters: names and values must not commute.
+#[inline]
+fn fold(identity: u64, symbol: u64) -> u64 {
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    let product = u128::from(identity.rotate_left(23) ^ symbol) * u128::from(MULTIPLIER);
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
+impl<'a> RemoteWriteV2<'a> {
+    /// Walks the decompressed body.
+    ///
+    /// # Errors
+    /// When it is no `Request` or exceeds a limit. References are checked per series later, since
+    /// a bad one spoils only its series.
+    pub fn decode(body: &'a [u8], limits: &'a WriteLimits) -> Result<Self, DecodeError> {
+        let mut request = Self {
+            limits,
+            symbols: Vec::new(),
+            entries: Vec::new(),
+            refs: Vec::new(),
+            samples: Vec::new(),
+            histograms: Vec::new(),
+            symbol_hashes: OnceCell::new(),
+        };
+        let mut walker = Walker::new(body);
+        while !walker.is_done() {
+            let tag = walker.tag()?;
+            match (tag.field, tag.wire_type) {
+                (4, wire::BYTES) => {
+                    let symbol = walker.bytes()?;
+                    request.push_symbol(symbol)?;
+                }
+                (5, wire::BYTES) => {
+                    let message = walker.bytes()?;
+                    request.series(message)?;
+                }
+                (4 | 5, _) => return Err(walker.wrong_type(tag).into()),
+                _ => walker.skip(tag)?,
+            }
+        }
+        Ok(request)
+    }
+
+    /// Exemplars that an entry carries.
+    #[must_use]
+    pub fn exemplar_count(&self, entry: usize) -> u32 {
+        self.entries[entry].exemplars
+    }
+
+    /// Whether an entry carries neither samples nor histograms.
+    #[must_use]
+    pub fn has_no_points(&self, entry: usize) -> bool {
+        let entry = &self.entries[entry];
+        entry.samples.0 == entry.samples.1 && entry.histograms.0 == entry.histograms.1
+    }
+
+    /// The label references of an entry, for error texts.
+    #[must_use]
+    pub fn label_refs(&self, entry: usize) -> &[u32] {
+        let (start, end) = self.entries[entry].refs;
+        &self.refs[start as usize..end as usize]
+    }
+
+    fn push_symbol(&mut self, symbol: &'a [u8]) -> Result<(), DecodeError> {
+        let limit = self.limits.max_samples_per_request;
+        if self.symbols.len() >= limit {
+            return Err(DecodeError::Limit(format!(
+                "request holds more than {limit} symbols (flag --web.max-samples-per-request)"
+            )));
+        }
+        self.symbols.push(symbol);
+        Ok(())
+    }
+
+    fn series(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
+        if self.entries.len() >= self.limits.max_series_per_request {
+            return Err(DecodeError::Limit(format!(
+                "request holds more than {} series (flag --web.max-series-per-request)",
+                self.limits.max_series_per_request
+            )));
+        }
+        let starts = (self.refs.len(), self.samples.len(), self.histograms.len());
+        let mut exemplars = 0;
+        let mut walker = Walker::new(message);
+        while !walker.is_done() {
+            let tag = walker.tag()?;
+            match (tag.field, tag.wire_type) {
+                (1, _) => self.push_refs(&mut walker, tag)?,
+                (2, wire::BYTES) => {
+                    let sample = decode_sample(walker.bytes()?)?;
+                    self.check_points()?;
+                    self.samples.push(sample);
+                }
+                (3, wire::BYTES) => {
+                    let histogram = decode_histogram(walker.bytes()?)?;
+                    self.check_points()?;
+                    self.histograms.push(histogram);
+                }
+                (4, wire::BYTES) => {
+                    walker.bytes()?;
+                    exemplars += 1;
+                }
+                (2..=5, found) if found != wire::BYTES => {
+                    return Err(walker.wrong_type(tag).into());
+                }
+                _ => walker.skip(tag)?,
+            }
+        }
+        self.entries.push(Entry {
+            refs: (starts.0 as u32, self.refs.len() as u32),
+            samples: (starts.1 as u32, self.samples.len() as u32),
+            histograms: (starts.2 as u32, self.histograms.len() as u32),
+            exemplars,
+        });
+        Ok(())
+    }
+
+    fn check_points(&self) -> Result<(), DecodeError> {
+        let limit = self.limits.max_samples_per_request;
+        if self.samples.len() + self.histograms.len() < limit {
+            return Ok(());
+        }
+        Err(DecodeError::Limit(format!(
+            "request holds more than {limit} samples (flag --web.max-samples-per-request)"
+        )))
+    }
+
+    /// References, packed or single.
+    fn push_refs(&mut self, walker: &mut Walker<'a>, tag: Tag) -> Result<(), WireError> {
+        match tag.wire_type {
+            wire::VARINT => self.refs.push(walker.varint()? as u32),
+            wire::BYTES => {
+                let mut packed = Walker::new(walker.bytes()?);
+                while !packed.is_done() {
+                    self.refs.push(packed.varint()? as u32);
+                }
+            }
+            _ => return Err(walker.wrong_type(tag)),
+        }
+        Ok(())
+    }
+
+    fn symbol(&self, reference: u32) -> Result<&'a str, InvalidLabels> {
+        let bytes = self.symbols.get(reference as usize).ok_or_else(|| {
+            InvalidLabels::Reference(format!(
+                "label ref {reference} outside of symbols table (size {})",
+                self.symbols.len()
+            ))
+        })?;
+        std::str::from_utf8(bytes).map_err(|_| InvalidLabels::Utf8)
+    }
+}
+
+fn decode_sample(message: &[u8]) -> Result<Sample, WireError> {
+    let mut sample = Sample::new(0, 0.0);
+    let mut walker = Walker::new(message);
+    while !walker.is_done() {
+        let tag = walker.tag()?;
+        match (tag.field, tag.wire_type) {
+            (1, wire::FIXED64) => sample.value = f64::from_bits(walker.fixed64()?),
+            (2, wire::VARINT) => sample.timestamp_ms = walker.varint()? as i64,
+            (3, wire::VARINT) => sample.start_timestamp_ms = walker.varint()? as i64,
+            (1..=3, _) => return Err(walker.wrong_type(tag)),
+            _ => walker.skip(tag)?,
+        }
+    }
+    Ok(sample)
+}
+
+impl WriteRequest for RemoteWriteV2<'_> {
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[inline]
+    fn identity_hash(&self, entry: usize, seed: u64) -> u64 {
+        let (known_seed, hashes) = self.symbol_hashes.get_or_init(|| {
+            (
+                seed,
+                self.symbols
+                    .iter()
+                    .map(|s| xxh3_64_with_seed(s, seed))
+                    .collect(),
+            )
+        });
+        let hash = |reference: u32| match hashes.get(reference as usize) {
+            Some(hash) if *known_seed == seed => *hash,
+            // Another seed than the table's, or a bad reference that `labels` will refuse.
+            _ => {
+                let symbol = self.symbols.get(reference as usize).copied();
+                xxh3_64_with_seed(symbol.unwrap_or(b"\xff"), seed)
+            }
+        };
+        self.label_refs(entry)
+            .iter()
+            .fold(seed, |identity, r| fold(identity, hash(*r)))
+    }
+
+    fn labels<'r>(
+        &'r self,
+        entry: usize,
+        out: &mut Vec<(&'r str, &'r str)>,
+    ) -> Result<(), InvalidLabels> {
+        out.clear();
+        let refs = self.label_refs(entry);
+        if !refs.len().is_multiple_of(2) {
+            return Err(InvalidLabels::Reference(format!(
+                "invalid labelRefs length {}",
+                refs.len()
+            )));
+        }
+        self.limits.check_label_count(refs.len() / 2)?;
+        for pair in refs.chunks_exact(2) {
+            out.push((self.symbol(pair[0])?, self.symbol(pair[1])?));
+        }
+        self.limits.check_labels(out)?;
+        canonicalise(out)
+    }
+
+    #[inline]
+    fn samples(&self, entry: usize) -> &[Sample] {
+        let (start, end) = self.entries[entry].samples;
+        &self.samples[start as usize..end as usize]
+    }
+
+    fn histograms(&self, entry: usize) -> &[HistogramSample] {
+        let (start, end) = self.entries[entry].histograms;
+        &self.histograms[start as usize..end as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use prost::Message;
+
+    #[derive(Clone, PartialEq, Message)]
+    struct PbRequest {
+        #[prost(string, repeated, tag = "4")]
+        symbols: Vec<String>,
+        #[prost(message, repeated, tag = "5")]
+        timeseries: Vec<PbSeries>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct PbSeries {
+        #[prost(uint32, repeated, tag = "1")]
+        labels_refs: Vec<u32>,
+        #[prost(message, repeated, tag = "2")]
+        samples: Vec<PbSample>,
+    }
+    #[derive(Clone, Copy, PartialEq, Message)]
+    struct PbSample {
+        #[prost(double, tag = "1")]
+        value: f64,
+        #[prost(int64, tag = "2")]
+        timestamp: i64,
+        #[prost(int64, tag = "3")]
+        start_timestamp: i64,
+    }
+
+    fn request(refs: &[&[u32]]) -> Vec<u8> {
+        let symbols = ["", "__name__", "up", "job", "x", "down"]
+            .map(str::to_owned)
+            .to_vec();
+        let sample = PbSample {
+            value: 1.0,
+            timestamp: 5,
+            start_timestamp: 2,
+        };
+        let timeseries = refs.iter().map(|r| PbSeries {
+            labels_refs: r.to_vec(),
+            samples: vec![sample],
+        });
+        PbRequest {
+            symbols,
+            timeseries: timeseries.collect(),
+        }
+        .encode_to_vec()
+    }
+
+    fn labels_of<'r>(
+        request: &'r RemoteWriteV2<'_>,
+        entry: usize,
+    ) -> Result<Vec<(&'r str, &'r str)>, InvalidLabels> {
+        let mut out = Vec::new();
+        request.labels(entry, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn series_are_read_through_the_symbol_table() {
+        let body = request(&[&[3, 4, 1, 2], &[1, 5], &[1, 2, 3], &[1, 99], &[3, 4]]);
+        let limits = WriteLimits::default();
+        let decoded = RemoteWriteV2::decode(&body, &limits).unwrap();
+        assert_eq!(
+            labels_of(&decoded, 0).unwrap(),
+            [("__name__", "up"), ("job", "x")]
+        );
+        assert_eq!(labels_of(&decoded, 1).unwrap(), [("__name__", "down")]);
+        assert_eq!(
+            labels_of(&decoded, 2).unwrap_err().to_string(),
+            "invalid labelRefs length 3"
+        );
+        assert_eq!(
+            labels_of(&decoded, 3).unwrap_err().to_string(),
+            "label ref 99 outside of symbols table (size 6)"
+        );
+        assert_eq!(labels_of(&decoded, 4), Err(InvalidLabels::NoMetricName));
+        assert_eq!(decoded.samples(0)[0].start_timestamp_ms, 2);
+    }
+
+    #[test]
+    fn identities_depend_on_order_and_text_alone() {
+        let limits = WriteLimits::default();
+        let body = request(&[&[1, 2, 3, 4], &[1, 4, 3, 2], &[3, 4, 1, 2]]);
+        let decoded = RemoteWriteV2::decode(&body, &limits).unwrap();
+        let hashes: Vec<u64> = (0..3)
+            .map(|entry| decoded.identity_hash(entry, 7))
+            .collect();
+        assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2] && hashes[0] != hashes[2]);
+        assert_eq!(decoded.identity_hash(0, 7), hashes[0]);
+        assert_ne!(decoded.identity_hash(0, 8), hashes[0]);
+        // Another table, the same text.
+        let symbols = ["job", "x", "", "up", "__name__"]
+            .map(str::to_owned)
+            .to_vec();
+        let series = PbSeries {
+            labels_refs: vec![4, 3, 0, 1],
+            samples: vec![],
+        };
+        let other = PbRequest {
+            symbols,
+            timeseries: vec![series],
+        }
+        .encode_to_vec();
+        let other = RemoteWriteV2::decode(&other, &limits).unwrap();
+        assert_eq!(other.identity_hash(0, 7), hashes[0]);
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            let limits = WriteLimits::default();
+            if let Ok(decoded) = RemoteWriteV2::decode(&body, &limits) {
+                for entry in 0..decoded.len() {
+                    let _ = labels_of(&decoded, entry);
+                    let _ = decoded.identity_hash(entry, 0);
+                }
+            }
+        }
+
+        #[test]
+        fn agrees_with_prost(
+            symbols in prop::collection::vec(".{0,4}", 0..6),
+            series in prop::collection::vec(
+                (prop::collection::vec(0..8_u32, 0..6), any::<f64>(), any::<i64>(), any::<i64>()),
+                0..5,
+            ),
+        ) {
+            let timeseries = series.into_iter().map(|(labels_refs, value, timestamp, start)| {
+                let sample = PbSample { value, timestamp, start_timestamp: start };
+                PbSeries { labels_refs, samples: vec![sample] }
+            });
+            let body = PbRequest { symbols, timeseries: timeseries.collect() }.encode_to_vec();
+            let pb = PbRequest::decode(&body[..]).unwrap();
+            let limits = WriteLimits::default();
+            let decoded = RemoteWriteV2::decode(&body, &limits).unwrap();
+            prop_assert_eq!(decoded.len(), pb.timeseries.len());
+            for (entry, series) in pb.timeseries.iter().enumerate() {
+                prop_assert_eq!(decoded.label_refs(entry), &series.labels_refs[..]);
+                let (ours, theirs) = (decoded.samples(entry)[0], series.samples[0]);
+                prop_assert_eq!(ours.value.to_bits(), theirs.value.to_bits());
+                prop_assert_eq!(ours.timestamp_ms, theirs.timestamp);
+                prop_assert_eq!(ours.start_timestamp_ms, theirs.start_timestamp);
+            }
+        }
+    }
+}
