@@ -6,5 +6,6 @@
 )]
 
 mod expressions;
+mod naive;
 mod parse_scripts;
 mod scripts;
