@@ -345,6 +345,7 @@ impl Admission<'_> {
             lane.series[id as usize].flags |= HAS_ROW;
             let number = lane.number;
             lane.record.sample(number, id, at_ms, bits, base);
+            lane.journal.sample(id, at_ms);
             self.newest_ms = self.newest_ms.max(at_ms);
             self.max_row_ms = self.max_row_ms.max(at_ms);
             self.report.samples_written += 1;
@@ -372,6 +373,7 @@ impl Admission<'_> {
                 lane.wal_base(id, self.epoch);
                 lane.push_late(id, at_ms, bits);
                 lane.record.late(id, at_ms, bits);
+                lane.journal.late(id, at_ms);
                 self.report.samples_written += 1;
                 self.samples += 1;
                 count(&self.head.counters.late, 1);

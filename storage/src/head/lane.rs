@@ -10,6 +10,7 @@ use tenbin_model::Labels;
 
 use super::chunk::{self, ChunkBytes};
 use super::dictionary::Dictionary;
+use super::journal::Journal;
 use super::late::LateSamples;
 use super::series::{DEAD, HAS_LATE, HAS_ROW, HAS_SAMPLES, HAS_SEALED, Series};
 use super::slab::{NO_CLASS, Slab};
@@ -39,6 +40,8 @@ pub(crate) struct Lane {
     /// Chunks in use, open and sealed.
     pub(crate) chunk_count: u64,
     pub(crate) record: RecordBuilder,
+    /// What open snapshots must not see.
+    pub(crate) journal: Journal,
 }
 
 impl Lane {
@@ -60,6 +63,7 @@ impl Lane {
             evictions: 0,
             chunk_count: 0,
             record: RecordBuilder::default(),
+            journal: Journal::default(),
         }
     }
 
@@ -244,6 +248,7 @@ impl Lane {
     /// Begins a flush of everything before `before_ms`, and of all late samples.
     pub(crate) fn begin_flush(&mut self, before_ms: i64) {
         self.min_valid_ms = self.min_valid_ms.max(before_ms);
+        self.journal.flushes = self.journal.flushes.wrapping_add(1);
         let late = std::mem::take(&mut self.late);
         self.flushing_late.absorb(late);
     }

@@ -8,6 +8,7 @@
 mod append;
 pub(crate) mod chunk;
 pub(crate) mod dictionary;
+pub(crate) mod journal;
 pub(crate) mod lane;
 pub(crate) mod late;
 pub(crate) mod postings;
@@ -113,6 +114,7 @@ impl Head {
     /// Removes a series whose samples are all in blocks. The lane is locked by the caller.
     pub(crate) fn evict(&self, lane: &mut Lane, id: u32) {
         let (key_hash, hash) = lane.remove_series(id);
+        lane.journal.evict(id, hash);
         let at = SeriesRef {
             lane: lane.number,
             id,
