@@ -173,7 +173,8 @@ impl Head {
         }
         self.raise_newest(admission.newest_ms);
         count(&self.counters.samples, admission.samples);
-        let mut payload = Vec::new();
+        // A changed sample takes about two bytes.
+        let mut payload = Vec::with_capacity(256 + 3 * request.len());
         locked.each(|lane| {
             if !lane.record.is_empty() {
                 lane.record.finish(lane.number, &mut payload);
@@ -210,6 +211,7 @@ impl Head {
                         id: predicted,
                     };
                     pass.resolved.push(Resolved::Known(at));
+                    lane.prefetch(predicted);
                     previous = Some(at);
                     continue;
                 }

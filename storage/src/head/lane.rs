@@ -69,13 +69,19 @@ impl Lane {
 
     /// Adds a series with canonical label pairs.
     pub(crate) fn add_series(&mut self, key_hash: u64, hash: u128, pairs: &[(&str, &str)]) -> u32 {
+        let intern = |(name, value): &(&str, &str)| self.dictionary.intern(name, value);
+        let pairs: Vec<u32> = pairs.iter().map(intern).collect();
+        self.add_series_of(key_hash, hash, &pairs)
+    }
+
+    /// Adds a series with pairs of the dictionary, in name order.
+    pub(crate) fn add_series_of(&mut self, key_hash: u64, hash: u128, pairs: &[u32]) -> u32 {
         let id = self.free.pop().unwrap_or(self.series.len() as u32);
         let labels = self.label_arena.len() as u32;
         self.label_arena.push(pairs.len() as u32);
-        for (name, value) in pairs {
-            let pair = self.dictionary.intern(name, value);
-            self.dictionary.pair_mut(pair).series.add(id);
-            self.label_arena.push(pair);
+        for pair in pairs {
+            self.dictionary.pair_mut(*pair).series.add(id);
+            self.label_arena.push(*pair);
         }
         let series = Series::new(id, key_hash, labels);
         if id as usize == self.series.len() {
@@ -143,6 +149,15 @@ impl Lane {
             .map(|pair| self.dictionary.text(*pair))
             .collect();
         Labels::from_sorted(&pairs)
+    }
+
+    /// Brings the end of the open chunk of a series into the cache while the rest of the request is
+    /// still being looked up.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: u32) {
+        let series = &self.series[id as usize];
+        self.slab
+            .prefetch(series.class, series.slot, series.bit_len);
     }
 
     /// Adds a sample that is newer than all of its series.
