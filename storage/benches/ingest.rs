@@ -1,6 +1,6 @@
 //! In-process ingest, flush, query and replay of a synthetic load: what each sample costs.
 //!
-//! `cargo bench -p tenbin-storage --bench ingest -- [targets] [scrapes]`; a target has 500 series
+//! `cargo bench -p tenbin-storage --bench ingest -- [targets] [scrapes] [append]` (the last: nothing else); a target has 500 series
 //! scraped every 15 s, one scrape in eleven with jitter. Value mix as on a node_exporter: most series
 //! constant, then integer counters, decimal gauges and float counters.
 #![allow(
@@ -24,7 +24,9 @@ const START_MS: i64 = 1_700_000_000_000;
 /// One scrape of a target.
 struct Scrape {
     labels: Vec<Vec<(String, String)>>,
-    encoded: Vec<Vec<u8>>,
+    /// The encoded labels of all series and where each begins, as in a request's body.
+    encoded: Vec<u8>,
+    starts: Vec<usize>,
     samples: Vec<Sample>,
 }
 
@@ -34,7 +36,10 @@ impl WriteRequest for Scrape {
     }
 
     fn identity_hash(&self, entry: usize, seed: u64) -> u64 {
-        xxh3_64_with_seed(&self.encoded[entry], seed)
+        xxh3_64_with_seed(
+            &self.encoded[self.starts[entry]..self.starts[entry + 1]],
+            seed,
+        )
     }
 
     fn labels<'r>(
@@ -60,6 +65,7 @@ fn target(number: usize) -> Scrape {
     let mut scrape = Scrape {
         labels: Vec::new(),
         encoded: Vec::new(),
+        starts: vec![0],
         samples: Vec::new(),
     };
     for series in 0..SERIES_PER_TARGET {
@@ -81,7 +87,8 @@ fn target(number: usize) -> Scrape {
             .iter()
             .flat_map(|(n, v)| [n.as_bytes(), &[0], v.as_bytes(), &[0]].concat())
             .collect();
-        scrape.encoded.push(text);
+        scrape.encoded.extend(text);
+        scrape.starts.push(scrape.encoded.len());
         scrape.labels.push(labels);
         scrape.samples.push(Sample::new(0, 0.0));
     }
@@ -212,6 +219,9 @@ fn main() {
         "anonymous memory grew    {:8.1} B/series",
         (rss_mib() - before_mib) as f64 * 1048576.0 / series as f64
     );
+    if std::env::args().any(|a| a == "append") {
+        return;
+    }
     let start = Instant::now();
     let (found, samples) = read_all(&db);
     println!(

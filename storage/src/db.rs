@@ -3,6 +3,7 @@
 //! Opening: lock the directory, read the manifest, open the blocks it names, remove what it does not
 //! name, replay the WAL, start a fresh segment, start the background thread.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -32,6 +33,8 @@ const LANES: u32 = 4;
 pub(crate) struct ListedBlock {
     pub(crate) entry: BlockEntry,
     pub(crate) block: Result<Arc<Block>, Corruption>,
+    /// Number of the flush of this process that wrote it, from 1; else 0.
+    pub(crate) flush: u32,
 }
 
 /// What is found at start and counted later.
@@ -60,6 +63,8 @@ pub(crate) struct Store {
     /// In-order samples before this were flushed.
     pub(crate) flushed_ms: AtomicI64,
     pub(crate) counters: StoreCounters,
+    /// Open queriers by the last flush whose block was listed before them.
+    pub(crate) queriers: Mutex<BTreeMap<u32, usize>>,
 }
 
 impl Store {
@@ -69,6 +74,24 @@ impl Store {
 
     pub(crate) fn blocks_dir(&self) -> PathBuf {
         self.options.data_dir.join("blocks")
+    }
+
+    /// Registers a querier that is about to take its list of blocks.
+    pub(crate) fn open_querier(&self) -> u32 {
+        let listed = self.blocks.load();
+        let flush = listed.iter().map(|b| b.flush).max().unwrap_or(0);
+        *self.queriers.lock().entry(flush).or_default() += 1;
+        flush
+    }
+
+    pub(crate) fn close_querier(&self, flush: u32) {
+        let mut queriers = self.queriers.lock();
+        if let Some(count) = queriers.get_mut(&flush) {
+            *count -= 1;
+            if *count == 0 {
+                queriers.remove(&flush);
+            }
+        }
     }
 }
 
@@ -168,6 +191,7 @@ impl Db {
             maintenance: Mutex::new(()),
             flushed_ms,
             counters,
+            queriers: Mutex::default(),
         });
         let background = Background::start(Arc::clone(&store)).map_err(OpenError::Thread)?;
         Ok(Arc::new(Self {
@@ -363,6 +387,7 @@ fn open_blocks(
         blocks.push(Arc::new(ListedBlock {
             entry: *entry,
             block,
+            flush: 0,
         }));
     }
     Ok(blocks)

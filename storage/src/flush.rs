@@ -87,12 +87,13 @@ impl Store {
 
     fn flush_locked(&self, before_ms: i64) -> Result<FlushReport, DbError> {
         let before_ms = before_ms.max(self.flushed_ms.load(Ordering::Relaxed));
-        let cut_seq = {
+        let (cut_seq, flush) = {
             let mut lanes = self.head.all_lanes();
             for lane in &mut lanes {
                 lane.begin_flush(before_ms);
             }
-            self.wal.rotate()
+            let flushes = lanes.iter().map(|lane| lane.journal.flushes).max();
+            (self.wal.rotate(), flushes.unwrap_or(0))
         };
         // No segment before the cut may be written after it was removed.
         self.wal.sync().wait()?;
@@ -114,6 +115,7 @@ impl Store {
             listed = Some(ListedBlock {
                 entry,
                 block: Ok(Arc::new(block)),
+                flush,
             });
         }
         edits.push(Edit::Flushed {

@@ -173,7 +173,8 @@ impl Head {
         }
         self.raise_newest(admission.newest_ms);
         count(&self.counters.samples, admission.samples);
-        let mut payload = Vec::new();
+        // A changed sample takes about two bytes.
+        let mut payload = Vec::with_capacity(256 + 3 * request.len());
         locked.each(|lane| {
             if !lane.record.is_empty() {
                 lane.record.finish(lane.number, &mut payload);
@@ -210,6 +211,7 @@ impl Head {
                         id: predicted,
                     };
                     pass.resolved.push(Resolved::Known(at));
+                    lane.prefetch(predicted);
                     previous = Some(at);
                     continue;
                 }
@@ -345,6 +347,7 @@ impl Admission<'_> {
             lane.series[id as usize].flags |= HAS_ROW;
             let number = lane.number;
             lane.record.sample(number, id, at_ms, bits, base);
+            lane.journal.sample(id, at_ms);
             self.newest_ms = self.newest_ms.max(at_ms);
             self.max_row_ms = self.max_row_ms.max(at_ms);
             self.report.samples_written += 1;
@@ -372,6 +375,7 @@ impl Admission<'_> {
                 lane.wal_base(id, self.epoch);
                 lane.push_late(id, at_ms, bits);
                 lane.record.late(id, at_ms, bits);
+                lane.journal.late(id, at_ms);
                 self.report.samples_written += 1;
                 self.samples += 1;
                 count(&self.head.counters.late, 1);

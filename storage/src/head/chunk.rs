@@ -87,7 +87,6 @@ fn append_changed(series: &mut Series, slab: &mut Slab, timestamp_ms: i64, delta
         series.run = 1;
         return;
     } else {
-        at = put_bits(buffer, at, 0b11, 2);
         at = put_dod(buffer, at, dod, timestamp_ms);
         series.delta_ms = i32::try_from(delta).unwrap_or(0);
         at = put_bits(buffer, at, u64::from(xor != 0), 1);
@@ -102,10 +101,7 @@ fn put_run(buffer: &mut [u8], at: usize, run: u16) -> usize {
     match run {
         0 => at,
         1 => put_bits(buffer, at, 0b00, 2),
-        _ => {
-            let at = put_bits(buffer, at, 0b01, 2);
-            put_bits(buffer, at, u64::from(run - 2), 10)
-        }
+        _ => put_bits(buffer, at, 0b01 << 10 | u64::from(run - 2), 12),
     }
 }
 
@@ -113,11 +109,11 @@ fn put_dod(buffer: &mut [u8], at: usize, dod: i64, timestamp_ms: i64) -> usize {
     for (class, width) in DOD_BITS.iter().enumerate() {
         let half = 1_i64 << (width - 1);
         if (-half..half).contains(&dod) {
-            let at = put_bits(buffer, at, class as u64, 2);
-            return put_bits(buffer, at, (dod + half) as u64, *width);
+            let code = (0b1100 | class as u64) << width | (dod + half) as u64;
+            return put_bits(buffer, at, code, *width + 4);
         }
     }
-    let at = put_bits(buffer, at, 3, 2);
+    let at = put_bits(buffer, at, 0b1111, 4);
     put_bits(buffer, at, timestamp_ms as u64, 64)
 }
 
@@ -126,14 +122,21 @@ fn put_window(series: &mut Series, buffer: &mut [u8], at: usize, xor: u64) -> us
     let trail = xor.trailing_zeros();
     let (old_lead, old_len) = (u32::from(series.lead), u32::from(series.significant));
     if old_len > 0 && old_lead <= lead && 64 - old_lead - old_len <= trail {
+        let bits = xor >> (64 - old_lead - old_len);
+        if old_len < 64 {
+            // The leading 0 comes along.
+            return put_bits(buffer, at, bits, old_len + 1);
+        }
         let at = put_bits(buffer, at, 0, 1);
-        return put_bits(buffer, at, xor >> (64 - old_lead - old_len), old_len);
+        return put_bits(buffer, at, bits, old_len);
     }
     let len = 64 - lead - trail;
     (series.lead, series.significant) = (lead as u8, len as u8);
-    let at = put_bits(buffer, at, 1, 1);
-    let at = put_bits(buffer, at, u64::from(lead), 5);
-    let at = put_bits(buffer, at, u64::from(len - 1), 6);
+    let window = 1 << 11 | u64::from(lead) << 6 | u64::from(len - 1);
+    if len <= 52 {
+        return put_bits(buffer, at, window << len | xor >> trail, len + 12);
+    }
+    let at = put_bits(buffer, at, window, 12);
     put_bits(buffer, at, xor >> trail, len)
 }
 

@@ -10,6 +10,7 @@ use tenbin_model::Labels;
 
 use super::chunk::{self, ChunkBytes};
 use super::dictionary::Dictionary;
+use super::journal::Journal;
 use super::late::LateSamples;
 use super::series::{DEAD, HAS_LATE, HAS_ROW, HAS_SAMPLES, HAS_SEALED, Series};
 use super::slab::{NO_CLASS, Slab};
@@ -39,6 +40,8 @@ pub(crate) struct Lane {
     /// Chunks in use, open and sealed.
     pub(crate) chunk_count: u64,
     pub(crate) record: RecordBuilder,
+    /// What open snapshots must not see.
+    pub(crate) journal: Journal,
 }
 
 impl Lane {
@@ -60,18 +63,25 @@ impl Lane {
             evictions: 0,
             chunk_count: 0,
             record: RecordBuilder::default(),
+            journal: Journal::default(),
         }
     }
 
     /// Adds a series with canonical label pairs.
     pub(crate) fn add_series(&mut self, key_hash: u64, hash: u128, pairs: &[(&str, &str)]) -> u32 {
+        let intern = |(name, value): &(&str, &str)| self.dictionary.intern(name, value);
+        let pairs: Vec<u32> = pairs.iter().map(intern).collect();
+        self.add_series_of(key_hash, hash, &pairs)
+    }
+
+    /// Adds a series with pairs of the dictionary, in name order.
+    pub(crate) fn add_series_of(&mut self, key_hash: u64, hash: u128, pairs: &[u32]) -> u32 {
         let id = self.free.pop().unwrap_or(self.series.len() as u32);
         let labels = self.label_arena.len() as u32;
         self.label_arena.push(pairs.len() as u32);
-        for (name, value) in pairs {
-            let pair = self.dictionary.intern(name, value);
-            self.dictionary.pair_mut(pair).series.add(id);
-            self.label_arena.push(pair);
+        for pair in pairs {
+            self.dictionary.pair_mut(*pair).series.add(id);
+            self.label_arena.push(*pair);
         }
         let series = Series::new(id, key_hash, labels);
         if id as usize == self.series.len() {
@@ -139,6 +149,15 @@ impl Lane {
             .map(|pair| self.dictionary.text(*pair))
             .collect();
         Labels::from_sorted(&pairs)
+    }
+
+    /// Brings the end of the open chunk of a series into the cache while the rest of the request is
+    /// still being looked up.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: u32) {
+        let series = &self.series[id as usize];
+        self.slab
+            .prefetch(series.class, series.slot, series.bit_len);
     }
 
     /// Adds a sample that is newer than all of its series.
@@ -244,6 +263,7 @@ impl Lane {
     /// Begins a flush of everything before `before_ms`, and of all late samples.
     pub(crate) fn begin_flush(&mut self, before_ms: i64) {
         self.min_valid_ms = self.min_valid_ms.max(before_ms);
+        self.journal.flushes = self.journal.flushes.wrapping_add(1);
         let late = std::mem::take(&mut self.late);
         self.flushing_late.absorb(late);
     }

@@ -8,6 +8,7 @@
 mod append;
 pub(crate) mod chunk;
 pub(crate) mod dictionary;
+pub(crate) mod journal;
 pub(crate) mod lane;
 pub(crate) mod late;
 pub(crate) mod postings;
@@ -113,6 +114,7 @@ impl Head {
     /// Removes a series whose samples are all in blocks. The lane is locked by the caller.
     pub(crate) fn evict(&self, lane: &mut Lane, id: u32) {
         let (key_hash, hash) = lane.remove_series(id);
+        lane.journal.evict(id, hash);
         let at = SeriesRef {
             lane: lane.number,
             id,
@@ -123,18 +125,26 @@ impl Head {
         self.counters.series_evicted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Finds or creates a series by labels while the log is replayed (nobody else is there).
-    pub(crate) fn replay_series(&self, lane: u32, pairs: &[(&str, &str)], hash: u128) -> SeriesRef {
+    /// Finds a series by label hash or lets `add` create it, while the log is replayed.
+    pub(crate) fn replay_series(
+        &self,
+        lane: u32,
+        hash: u128,
+        add: impl FnOnce(&mut Lane) -> u32,
+    ) -> SeriesRef {
         if let Some(known) = self.tables.canonical(hash) {
             return known;
         }
         let mut lane = self.lane(lane);
-        let id = lane.add_series(0, hash, pairs);
+        let id = add(&mut lane);
         let at = SeriesRef {
             lane: lane.number,
             id,
         };
-        self.tables.insert_canonical(hash, at);
+        if let Some(faster) = self.tables.insert_canonical(hash, at) {
+            lane.remove_series(id);
+            return faster;
+        }
         self.series_count.fetch_add(1, Ordering::Relaxed);
         at
     }

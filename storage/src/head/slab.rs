@@ -1,5 +1,7 @@
 //! Memory of the open chunks: slots of a few sizes, in pages per size, reused through free lists.
 
+use crate::vfs::prefetch;
+
 /// Slot sizes in bytes; each a multiple of 16.
 const CLASSES: [usize; 17] = [
     32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192,
@@ -90,6 +92,14 @@ impl Slab {
     #[inline]
     pub(crate) fn get_mut(&mut self, class: u8, slot: u32) -> &mut [u8] {
         self.pools[usize::from(class)].slot_mut(class_bytes(class), slot)
+    }
+
+    /// Brings the place of bit `bit` of a slot into the cache.
+    #[inline]
+    pub(crate) fn prefetch(&self, class: u8, slot: u32, bit: u32) {
+        if let Some(pool) = self.pools.get(usize::from(class)) {
+            prefetch(pool.slot(class_bytes(class), slot), bit as usize / 8);
+        }
     }
 
     /// Moves a slot's bytes to a larger slot.

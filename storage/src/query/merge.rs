@@ -18,6 +18,20 @@ impl Columns {
         self.times.is_empty()
     }
 
+    /// Keeps only the samples whose timestamps `keep` takes.
+    pub(crate) fn retain(&mut self, keep: impl Fn(i64) -> bool) {
+        let mut kept = 0;
+        for at in 0..self.times.len() {
+            if keep(self.times[at]) {
+                self.times[kept] = self.times[at];
+                self.values[kept] = self.values[at];
+                kept += 1;
+            }
+        }
+        self.times.truncate(kept);
+        self.values.truncate(kept);
+    }
+
     /// Keeps only the samples inside `[min_ms, max_ms]`; the run is sorted.
     pub(crate) fn clip(&mut self, min_ms: i64, max_ms: i64) {
         let from = self.times.partition_point(|t| *t < min_ms);

@@ -7,18 +7,25 @@ use croaring::Bitmap;
 use tenbin_model::{Matcher, Querier, Queryable, SelectHints, SeriesSet, StoreError, TimeRange};
 
 use super::matching::{LabelIndex, select};
-use super::set::{Part, Selection};
+use super::set::{Newer, Part, Selection};
 use crate::block::reader::Block;
-use crate::db::{Db, Store};
+use crate::db::{Db, ListedBlock, Store};
 
 impl Queryable for Db {
     fn querier(&self, range: TimeRange) -> Result<Box<dyn Querier>, StoreError> {
         if self.is_closed() {
             return Err(StoreError::NotReady);
         }
+        let store = Arc::clone(self.store());
+        // A flush drops from the head, lane by lane, only what a listed block has.
+        let flush = store.open_querier();
+        let (snapshot, blocks) = store.head.open_snapshot(|| store.blocks.load_full());
         Ok(Box::new(DbQuerier {
-            store: Arc::clone(self.store()),
+            store,
+            flush,
             range,
+            snapshot,
+            blocks,
         }))
     }
 }
@@ -30,13 +37,36 @@ type Visit<'a> = dyn FnMut(&dyn LabelIndex, Option<&Bitmap>) -> Result<(), Store
 struct DbQuerier {
     store: Arc<Store>,
     range: TimeRange,
+    /// No compaction takes blocks of later flushes.
+    flush: u32,
+    /// Position in each lane's journal.
+    snapshot: Vec<u64>,
+    blocks: Arc<Vec<Arc<ListedBlock>>>,
+}
+
+impl Drop for DbQuerier {
+    fn drop(&mut self) {
+        self.store.head.close_snapshot(&self.snapshot);
+        self.store.close_querier(self.flush);
+    }
 }
 
 impl DbQuerier {
-    /// The blocks that overlap the range, oldest first; fails when one of them is damaged.
-    fn blocks(&self) -> Result<Vec<Arc<Block>>, StoreError> {
+    /// Blocks that a flush listed after the snapshot; no compaction takes them while it is open. To
+    /// be asked for after the head was read: what the head has dropped by then is in them.
+    fn newer_blocks(&self) -> Vec<Arc<ListedBlock>> {
+        let mut listed = (**self.store.blocks.load()).clone();
+        listed.retain(|block| {
+            let known = |old: &Arc<ListedBlock>| Arc::ptr_eq(old, block);
+            block.flush > 0 && !self.blocks.iter().any(known)
+        });
+        listed
+    }
+
+    /// The blocks that overlap the range, in the same order; fails when one of them is damaged.
+    fn concerned(&self, listed: &[Arc<ListedBlock>]) -> Result<Vec<Arc<Block>>, StoreError> {
         let mut blocks = Vec::new();
-        for listed in self.store.blocks.load().iter() {
+        for listed in listed {
             let range = TimeRange::new(listed.entry.min_ms, listed.entry.max_ms);
             if self.range.overlaps(range) {
                 match &listed.block {
@@ -69,7 +99,9 @@ impl DbQuerier {
                 Ok::<_, StoreError>(())
             })?;
         }
-        for block in self.blocks()? {
+        let mut blocks = self.concerned(&self.blocks)?;
+        blocks.extend(self.concerned(&self.newer_blocks())?);
+        for block in blocks {
             let within = matching(&*block)?;
             f(&*block, within.as_ref())?;
         }
@@ -84,8 +116,24 @@ impl Querier for DbQuerier {
         hints: &SelectHints,
     ) -> Result<Box<dyn SeriesSet>, StoreError> {
         // The head first: see the page of this module's parent.
-        let head = self.store.head.select(matchers, self.range)?;
-        let blocks = self.blocks()?;
+        let head = self
+            .store
+            .head
+            .select(&self.snapshot, matchers, self.range)?;
+        let mut blocks = self.concerned(&self.blocks)?;
+        let mut newer = Newer {
+            from: blocks.len(),
+            ..Newer::default()
+        };
+        for listed in self.newer_blocks() {
+            for block in self.concerned(std::slice::from_ref(&listed))? {
+                blocks.push(block);
+                newer.flushes.push(listed.flush);
+            }
+        }
+        if !newer.flushes.is_empty() {
+            newer.cuts = self.store.head.cuts(&self.snapshot)?;
+        }
         let mut parts = Vec::with_capacity(head.len());
         for (source, block) in blocks.iter().enumerate() {
             for ordinal in select(&**block, matchers)?.to_vec() {
@@ -103,7 +151,7 @@ impl Querier for DbQuerier {
                 ordinal: ordinal as u32,
             });
         }
-        let selection = Selection::new(self.range, blocks, head, parts, hints.sorted)?;
+        let selection = Selection::new(self.range, blocks, newer, head, parts, hints.sorted)?;
         Ok(Box::new(selection))
     }
 

@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use tenbin_model::{Labels, SampleBuffer, SeriesSet, StoreError, TimeRange};
 
 use super::merge::{Columns, merge};
 use crate::block::reader::Block;
 use crate::error::Corruption;
+use crate::head::journal::Cut;
 use crate::head::read::HeadSeries;
 
 /// One occurrence of a series in a source. Blocks are sources in order of publication; the head
@@ -20,10 +22,29 @@ pub(super) struct Part {
     pub(super) ordinal: u32,
 }
 
+/// Blocks that a flush listed after the snapshot; they may have newer samples too.
+#[derive(Default)]
+pub(super) struct Newer {
+    /// Number of their first source.
+    pub(super) from: usize,
+    /// Which flush each is of.
+    pub(super) flushes: Vec<u32>,
+    /// The newer samples, by label hash.
+    pub(super) cuts: HashMap<u128, Cut>,
+}
+
+impl Newer {
+    fn flush_of(&self, source: u32) -> Option<u32> {
+        let at = (source as usize).checked_sub(self.from)?;
+        self.flushes.get(at).copied()
+    }
+}
+
 /// A selection. Series are ordered by label hash, or by labels when asked for.
 pub(super) struct Selection {
     range: TimeRange,
     blocks: Vec<Arc<Block>>,
+    newer: Newer,
     head: Vec<HeadSeries>,
     parts: Vec<Part>,
     /// For each series its parts.
@@ -47,6 +68,7 @@ impl Selection {
     pub(super) fn new(
         range: TimeRange,
         blocks: Vec<Arc<Block>>,
+        newer: Newer,
         head: Vec<HeadSeries>,
         mut parts: Vec<Part>,
         sorted: bool,
@@ -63,6 +85,7 @@ impl Selection {
         let mut selection = Self {
             range,
             blocks,
+            newer,
             head,
             parts,
             groups,
@@ -102,7 +125,7 @@ impl Selection {
                 .decode(&mut part.times, &mut part.values)
                 .map_err(|m| Corruption::new("head (memory)", 0, "a chunk", m.0))?;
         }
-        part.clip(range.min_ms, range.max_ms);
+        part.clip(range.min_ms, range.max_ms.min(series.last_ms));
         merge(&mut scratch.merged, part, &mut scratch.spare);
         part.clear();
         for (at_ms, bits) in series.late.iter().filter(|s| range.contains(s.0)) {
@@ -152,6 +175,11 @@ impl SeriesSet for Selection {
                     Some(block) => {
                         let into = &mut scratch.part;
                         block.read(part.ordinal, range.min_ms, range.max_ms, into)?;
+                        if let Some(flush) = self.newer.flush_of(part.source)
+                            && let Some(cut) = self.newer.cuts.get(&part.hash)
+                        {
+                            into.retain(|at_ms| cut.keeps(at_ms, flush));
+                        }
                         merge(&mut scratch.merged, into, &mut scratch.spare);
                     }
                     None => self.read_head(&self.head[part.ordinal as usize], range, scratch)?,

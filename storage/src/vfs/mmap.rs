@@ -51,6 +51,22 @@ impl Deref for Mapped {
     }
 }
 
+/// Asks the processor to bring the cache line at `at` of `bytes`; only a hint.
+#[inline]
+pub(crate) fn prefetch(bytes: &[u8], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(byte) = bytes.get(at) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and never faults; besides, the byte exists.
+        #[expect(unsafe_code, reason = "an instruction without a safe wrapper")]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bytes, at);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

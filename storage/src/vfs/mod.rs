@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use mmap::Mapped;
+pub(crate) use mmap::prefetch;
 pub use os::OsVfs;
 pub use sim::{CrashMode, SimFault, SimVfs};
 

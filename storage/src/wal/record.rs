@@ -131,6 +131,10 @@ fn counted(
 
 /// Receives the records of a frame in order.
 pub(crate) trait RecordSink {
+    /// Whether the records of a lane are to be decoded at all.
+    fn wants(&self, _lane: u32) -> bool {
+        true
+    }
     fn symbol(&mut self, lane: u32, pair: u32, name: &str, value: &str);
     fn series(&mut self, lane: u32, id: u32, pairs: &[u32]);
     fn row(&mut self, row: &mut Row);
@@ -156,6 +160,11 @@ impl RecordReader {
             let kind = cursor.u8()?;
             let len = cursor.count(1, usize::MAX)?;
             let body = cursor.take(len)?;
+            if matches!(kind, SYMBOL | SERIES | ROW | LATE)
+                && !sink.wants(Cursor::new(body).uvarint32()?)
+            {
+                continue;
+            }
             match kind {
                 SYMBOL => read_symbols(body, sink)?,
                 SERIES => self.read_series(body, sink)?,

@@ -10,6 +10,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::commit::no_space;
 use super::frame::{self, FRAME_HEADER_BYTES};
@@ -25,6 +26,10 @@ const WRITE_BYTES: usize = 4 << 20;
 
 /// A segment's file is made longer by the first step, later by the second.
 const STEPS: [u64; 2] = [1 << 20, 4 << 20];
+
+/// Between two syncs at least this much time passes, so that a stream of small requests costs
+/// a bounded number of them.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// Zeros behind the last frame: where they stand, no frame of the file's former life is looked at.
 const END_BYTES: usize = FRAME_HEADER_BYTES;
@@ -136,6 +141,16 @@ impl<'a> Writer<'a> {
                     }
                 }
                 _ => self.shared.wake.wait(&mut queue),
+            }
+        }
+        let urgent = |item: &Item| matches!(item, Item::Sync { .. });
+        if self.shared.sync == WalSync::Group && !queue.items.iter().any(urgent) {
+            // Right after a sync others are about to follow: one more for all of them.
+            let left = GATHER.saturating_sub(self.since_sync.elapsed());
+            if !left.is_zero() && !queue.closing {
+                drop(queue);
+                std::thread::sleep(left);
+                queue = self.shared.queue.lock();
             }
         }
         self.pending.append(&mut queue.items);

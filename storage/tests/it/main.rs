@@ -7,3 +7,4 @@ mod faults;
 mod harness;
 mod model;
 mod queries;
+mod snapshots;

@@ -1,0 +1,265 @@
+//! Applies the records of WAL segments to the head. Several appliers may run at once, each for the
+//! records of its lanes.
+//!
+//! A series that moved between lanes since may then be filled from two sides; what comes behind its
+//! newest sample is kept as late, so the content is the same.
+
+use hashbrown::HashMap;
+use parking_lot::MutexGuard;
+use tenbin_model::Labels;
+
+use crate::head::lane::Lane;
+use crate::head::series::HAS_SAMPLES;
+use crate::head::{Head, SeriesRef};
+use crate::wal::record::RecordSink;
+use crate::wal::row::Row;
+
+/// Slots that are found together.
+const PAGE: u32 = 16;
+
+/// A label pair as one segment defines it.
+struct Symbol {
+    name: Box<str>,
+    value: Box<str>,
+    /// Its id in the lane's dictionary, as of so many evictions of the lane.
+    interned: Option<(u64, u32)>,
+}
+
+/// A series as one segment defines it.
+#[derive(Clone, Default)]
+struct Slot {
+    pairs: std::ops::Range<u32>,
+    at: Option<SeriesRef>,
+    /// Value bits that the next row is XORed with.
+    base: u64,
+    defined: bool,
+}
+
+/// What one segment defines for one lane.
+#[derive(Default)]
+struct Definitions {
+    symbols: HashMap<u32, Symbol, foldhash::fast::RandomState>,
+    /// Place in `slots` by id / [`PAGE`].
+    pages: HashMap<u32, usize, foldhash::fast::RandomState>,
+    last_page: Option<(u32, usize)>,
+    slots: Vec<Slot>,
+    arena: Vec<u32>,
+}
+
+impl Definitions {
+    #[inline]
+    fn slot(&mut self, id: u32) -> Option<&mut Slot> {
+        let page = id / PAGE;
+        let start = match self.last_page {
+            Some((last, start)) if last == page => start,
+            _ => {
+                let start = *self.pages.get(&page)?;
+                self.last_page = Some((page, start));
+                start
+            }
+        };
+        let slot = self.slots.get_mut(start + (id % PAGE) as usize)?;
+        slot.defined.then_some(slot)
+    }
+
+    fn define(&mut self, id: u32, pairs: &[u32]) {
+        let slots = &mut self.slots;
+        let start = *self.pages.entry(id / PAGE).or_insert_with(|| {
+            slots.resize(slots.len() + PAGE as usize, Slot::default());
+            slots.len() - PAGE as usize
+        });
+        let from = self.arena.len() as u32;
+        self.arena.extend_from_slice(pairs);
+        slots[start + (id % PAGE) as usize] = Slot {
+            pairs: from..self.arena.len() as u32,
+            at: None,
+            base: 0,
+            defined: true,
+        };
+    }
+}
+
+/// Applies the records of some lanes, segment after segment.
+pub(crate) struct Applier<'a> {
+    head: &'a Head,
+    flushed_ms: i64,
+    /// Late samples of this segment are in blocks.
+    pub(crate) skip_late: bool,
+    /// This applier has the lanes whose number leaves this remainder.
+    share: (u32, u32),
+    definitions: HashMap<u32, Definitions>,
+    locked: Option<MutexGuard<'a, Lane>>,
+    pub(crate) samples: u64,
+    /// Samples whose base was lost to damage.
+    pub(crate) dropped: u64,
+    /// Newest in-order sample of this segment.
+    pub(crate) max_row_ms: i64,
+    pub(crate) newest_ms: i64,
+}
+
+impl<'a> Applier<'a> {
+    /// Number `share.0` of `share.1` appliers.
+    pub(crate) fn new(head: &'a Head, flushed_ms: i64, share: (u32, u32)) -> Self {
+        Self {
+            head,
+            flushed_ms,
+            skip_late: false,
+            share,
+            definitions: HashMap::default(),
+            locked: None,
+            samples: 0,
+            dropped: 0,
+            max_row_ms: i64::MIN,
+            newest_ms: i64::MIN,
+        }
+    }
+
+    /// Forgets what the segment before defined.
+    pub(crate) fn begin_segment(&mut self, skip_late: bool) {
+        self.skip_late = skip_late;
+        self.definitions.clear();
+        self.locked = None;
+        self.max_row_ms = i64::MIN;
+    }
+
+    /// Lets others have the lane.
+    pub(crate) fn end_segment(&mut self) {
+        self.locked = None;
+    }
+
+    /// The series of a slot, created when it is needed first.
+    fn resolve(&mut self, lane: u32, id: u32) -> Option<SeriesRef> {
+        let definitions = self.definitions.get_mut(&lane)?;
+        let slot = definitions.slot(id)?;
+        if slot.at.is_some() {
+            return slot.at;
+        }
+        let range = slot.pairs.start as usize..slot.pairs.end as usize;
+        let pairs = definitions.arena.get(range)?;
+        let mut texts = Vec::with_capacity(pairs.len());
+        for pair in pairs {
+            let symbol = definitions.symbols.get(pair)?;
+            texts.push((&*symbol.name, &*symbol.value));
+        }
+        let ascending = texts.windows(2).all(|w| w[0].0 < w[1].0);
+        if !ascending || texts.iter().any(|(_, value)| value.is_empty()) {
+            return None;
+        }
+        let hash = Labels::from_sorted(&texts).hash128();
+        drop(texts);
+        self.locked = None;
+        let mut interned = Vec::with_capacity(pairs.len());
+        let symbols = &mut definitions.symbols;
+        let at = self.head.replay_series(lane, hash, |lane| {
+            for pair in pairs {
+                if let Some(symbol) = symbols.get_mut(pair) {
+                    interned.push(intern(lane, symbol));
+                }
+            }
+            lane.add_series_of(0, hash, &interned)
+        });
+        definitions.slot(id)?.at = Some(at);
+        Some(at)
+    }
+
+    fn lane(&mut self, number: u32) -> &mut Lane {
+        if self.locked.as_ref().is_some_and(|l| l.number != number) {
+            self.locked = None;
+        }
+        let head = self.head;
+        self.locked.get_or_insert_with(|| head.lane(number))
+    }
+
+    fn sample(&mut self, at: SeriesRef, timestamp_ms: i64, bits: u64) {
+        self.samples += 1;
+        self.newest_ms = self.newest_ms.max(timestamp_ms);
+        let lane = self.lane(at.lane);
+        let series = &lane.series[at.id as usize];
+        if !series.has(HAS_SAMPLES) || timestamp_ms > series.last_ms {
+            lane.push(at.id, timestamp_ms, bits);
+        } else if lane.stored_at(at.id, timestamp_ms).is_none() {
+            lane.push_late(at.id, timestamp_ms, bits);
+        }
+    }
+}
+
+/// The id of a symbol in a lane's dictionary.
+fn intern(lane: &mut Lane, symbol: &mut Symbol) -> u32 {
+    match symbol.interned {
+        // Pairs are freed by evictions only.
+        Some((evictions, pair)) if evictions == lane.evictions => pair,
+        _ => {
+            let pair = lane.dictionary.intern(&symbol.name, &symbol.value);
+            symbol.interned = Some((lane.evictions, pair));
+            pair
+        }
+    }
+}
+
+impl RecordSink for Applier<'_> {
+    fn wants(&self, lane: u32) -> bool {
+        lane % self.share.1 == self.share.0
+    }
+
+    fn symbol(&mut self, lane: u32, pair: u32, name: &str, value: &str) {
+        let symbol = Symbol {
+            name: name.into(),
+            value: value.into(),
+            interned: None,
+        };
+        let definitions = self.definitions.entry(lane).or_default();
+        definitions.symbols.insert(pair, symbol);
+    }
+
+    fn series(&mut self, lane: u32, id: u32, pairs: &[u32]) {
+        self.definitions.entry(lane).or_default().define(id, pairs);
+    }
+
+    fn row(&mut self, row: &mut Row) {
+        let lane = row.lane;
+        let definitions = self.definitions.entry(lane).or_default();
+        let locked = self.locked.as_deref();
+        let resolved = row.resolve(|id| {
+            let slot = definitions.slot(id)?;
+            if let (Some(at), Some(lane)) = (slot.at, locked)
+                && at.lane == lane.number
+            {
+                lane.prefetch(at.id);
+            }
+            Some(slot.base)
+        });
+        if !resolved {
+            self.dropped += row.ids.len() as u64;
+            return;
+        }
+        for ((id, at_ms), bits) in row.ids.iter().zip(&row.timestamps_ms).zip(&row.xors) {
+            let slot = self.definitions.get_mut(&lane).and_then(|d| d.slot(*id));
+            let mut known = None;
+            if let Some(slot) = slot {
+                slot.base = *bits;
+                known = slot.at;
+            }
+            self.max_row_ms = self.max_row_ms.max(*at_ms);
+            if *at_ms < self.flushed_ms {
+                self.newest_ms = self.newest_ms.max(*at_ms);
+                continue;
+            }
+            match known.or_else(|| self.resolve(lane, *id)) {
+                Some(at) => self.sample(at, *at_ms, *bits),
+                None => self.dropped += 1,
+            }
+        }
+    }
+
+    fn late(&mut self, lane: u32, id: u32, timestamp_ms: i64, bits: u64) {
+        if self.skip_late {
+            return;
+        }
+        let Some(at) = self.resolve(lane, id) else {
+            self.dropped += 1;
+            return;
+        };
+        self.samples += 1;
+        self.lane(at.lane).push_late(at.id, timestamp_ms, bits);
+    }
+}
