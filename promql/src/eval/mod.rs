@@ -208,8 +208,10 @@ impl<'a> Evaluator<'a> {
                 }
             }
         }
-        if !self.delayed_name_removal() {
-            all = names::join_duplicates(all)?;
+        // Unlike what works step by step, unary minus looks at whole series: equal labels are an
+        // error also where the series never meet.
+        if !self.delayed_name_removal() && names::has_duplicates(&all) {
+            return Err(names::same_labelset());
         }
         Ok(Data::Vector(all))
     }

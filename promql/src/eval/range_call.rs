@@ -145,7 +145,11 @@ impl<'a> Evaluator<'a> {
             }
             _ => return Ok(()),
         };
-        let span = call.args[0].span;
+        // Prometheus puts the evaluated subquery in place of the argument, without a position.
+        let span = match call.args[0].kind {
+            Kind::Subquery(_) => crate::ast::Span::default(),
+            _ => call.args[0].span,
+        };
         self.tally.nothing_read = matches!(input, RangeInput::Evaluated(..));
         let result = self.window_series(&input, &frame, function, &params, span, visit);
         self.tally.nothing_read = false;
@@ -250,8 +254,9 @@ impl<'a> Evaluator<'a> {
         let mut samples = std::mem::take(&mut self.buffer);
         let mut scratch = Vec::new();
         let mut out = Series::new(Labels::empty(), frame.grid.steps);
-        // Series may become equal by losing their names at once.
-        let mut unique = (!self.delayed_name_removal()).then(HashSet::new);
+        // Series may become equal by losing their names at once. Absence has no series to compare.
+        let names_may_clash = !self.delayed_name_removal() && !function.makes_absence;
+        let mut unique = names_may_clash.then(HashSet::new);
         for at in 0..input.len() {
             self.budget.check()?;
             input.read(at, covers, &mut samples)?;

@@ -5,7 +5,7 @@
 
 use hashbrown::HashSet;
 use tenbin_model::labels::LabelsBuilder;
-use tenbin_model::{Labels, METRIC_NAME, MatchOp};
+use tenbin_model::{Labels, METRIC_NAME, MatchOp, Matcher};
 
 use crate::error::EvalError;
 use crate::eval::Evaluator;
@@ -23,7 +23,7 @@ fn labels_of(node: &Node<'_>) -> Labels {
     };
     let mut builder = LabelsBuilder::default();
     let mut seen = HashSet::new();
-    for matcher in matchers {
+    for matcher in in_order_of_selection(matchers) {
         if matcher.name() == METRIC_NAME {
             continue;
         }
@@ -35,6 +35,19 @@ fn labels_of(node: &Node<'_>) -> Labels {
         }
     }
     builder.build()
+}
+
+/// The matchers as Prometheus' store leaves them after a selection, which sorts them in place:
+/// first those that intersect, then those that subtract, else in the order written. The order
+/// matters here when a label has several matchers. Source: Prometheus `tsdb/querier.go`,
+/// `PostingsForMatchers`.
+fn in_order_of_selection(matchers: &[Matcher]) -> impl Iterator<Item = &Matcher> {
+    let subtracts = |matcher: &Matcher| {
+        let must_be_set = |m: &Matcher| m.name() == matcher.name() && !m.matches_empty();
+        !matchers.iter().any(must_be_set) || (matcher.op().is_negative() && matcher.matches_empty())
+    };
+    let (last, first): (Vec<_>, Vec<_>) = matchers.iter().partition(|m| subtracts(m));
+    first.into_iter().chain(last)
 }
 
 /// A series of ones at all steps where none of `all` has a sample.

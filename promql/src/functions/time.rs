@@ -36,9 +36,23 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
+/// The earliest second that Go's `time` can tell: the first of March of the year -292277022400, in
+/// seconds since the Unix epoch. It counts from there without a sign, so what lies before wraps
+/// around to the far future.
+const GO_ZERO_SECOND: i128 = -((730_692_556 * 146_097 + 306) * 86_400) - 62_135_596_800;
+
 impl Civil {
     fn from_seconds(seconds: i64) -> Self {
-        let days = seconds.div_euclid(SECONDS_PER_DAY);
+        let seconds = i128::from(seconds);
+        let wrapped = if seconds < GO_ZERO_SECOND {
+            seconds + (1 << 64)
+        } else {
+            seconds
+        };
+        let seconds_per_day = i128::from(SECONDS_PER_DAY);
+        // At most 2^64 seconds from the epoch: the days fit easily.
+        let days = wrapped.div_euclid(seconds_per_day) as i64;
+        let second_of_day = wrapped.rem_euclid(seconds_per_day) as i64;
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);
         let day_of_era = shifted.rem_euclid(146_097);
@@ -52,7 +66,7 @@ impl Civil {
             month,
             day: day_of_year - (153 * march_month + 2) / 5 + 1,
             days,
-            second_of_day: seconds.rem_euclid(SECONDS_PER_DAY),
+            second_of_day,
         }
     }
 
@@ -90,15 +104,14 @@ pub(crate) fn rfc3339_seconds(time_ms: i64) -> String {
 }
 
 /// The second that a value names, as Go converts floats on amd64: what does not fit becomes the
-/// smallest integer. The calendar is bounded so that dates cannot overflow.
+/// smallest integer.
 fn second_of(value: f64) -> i64 {
-    const LIMIT: i64 = i64::MAX / 4;
-    let whole = if value.is_nan() || value.abs() >= 9.2e18 {
-        i64::MIN
-    } else {
+    const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+    if (-TWO_TO_63..TWO_TO_63).contains(&value) {
         value as i64
-    };
-    whole.clamp(-LIMIT, LIMIT)
+    } else {
+        i64::MIN
+    }
 }
 
 fn date_part(
@@ -267,8 +280,20 @@ mod tests {
             let civil = Civil::from_seconds(days * SECONDS_PER_DAY);
             assert_eq!(days_from_civil(civil.year, civil.month, civil.day), days);
         }
-        for value in [f64::NAN, f64::INFINITY, -1e300, 1e300] {
-            let _ = Civil::from_seconds(second_of(value)).day_of_year();
+    }
+
+    #[test]
+    fn values_beyond_time_wrap_as_in_go() {
+        // time.Unix(math.MinInt64, 0).UTC() is 292277026596-12-04 15:30:08, a Sunday.
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1e300, 1e300] {
+            let civil = Civil::from_seconds(second_of(value));
+            assert_eq!(
+                (civil.year, civil.month, civil.day),
+                (292_277_026_596, 12, 4)
+            );
+            assert_eq!(civil.second_of_day, 15 * 3600 + 30 * 60 + 8);
+            assert_eq!(civil.day_of_week(), 0);
+            assert_eq!(civil.days_in_month(), 31);
         }
     }
 }

@@ -6,6 +6,7 @@
 )]
 
 mod expressions;
+mod immediate_names;
 mod naive;
 mod parse_scripts;
 mod scripts;
