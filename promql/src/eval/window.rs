@@ -136,6 +136,9 @@ pub(crate) fn slide<'s>(
     let (range_ms, before_ms, after_ms) = (frame.range_ms, frame.before_ms, frame.after_ms);
     let (mut low, mut high, mut seen) = (0, 0, 0);
     out.fill_floats(|step| {
+        if tally.is_stopped() {
+            return None;
+        }
         let end_ms = lookups.at(step);
         let start_ms = end_ms.saturating_sub(range_ms);
         let (from, to) = (
@@ -187,6 +190,9 @@ pub(crate) fn slide_mixed(
     let mut floats = Pointers::default();
     let mut histograms = Pointers::default();
     for step in 0..frame.grid.steps {
+        if state.tally.is_stopped() {
+            break;
+        }
         let eval_ms = frame.grid.time(step);
         let end_ms = frame.time.apply(eval_ms);
         let start_ms = end_ms.saturating_sub(frame.range_ms);

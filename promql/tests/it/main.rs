@@ -5,5 +5,6 @@
     reason = "helpers of tests fail by panicking, and scores are printed"
 )]
 
+mod limits;
 mod naive;
 mod scripts;
