@@ -107,6 +107,12 @@ impl Labels {
         self.number(0)
     }
 
+    /// Bytes that the labels take in memory.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.0.len()
+    }
+
     /// True for the set without labels.
     #[must_use]
     pub fn is_empty(&self) -> bool {

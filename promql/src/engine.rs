@@ -100,12 +100,13 @@ pub fn evaluate(
             stats: QueryStats::default(),
         });
     };
+    let budget = Budget::new(options, cancel);
     let mut evaluator = Evaluator {
         querier: &*querier,
         options,
-        budget: Budget::new(options, cancel),
         notes: Notes::default(),
-        tally: Tally::new(grid.steps, options.features.per_step_stats),
+        tally: Tally::new(grid.steps, options.features.per_step_stats, &budget),
+        budget,
         buffer: SampleBuffer::default(),
     };
     let inner = Instant::now();

@@ -126,6 +126,7 @@ impl<'a> Evaluator<'a> {
         let mut all = Vec::with_capacity(groups.len());
         for group in groups {
             self.budget.release(grid.steps as u64);
+            self.budget.release_bytes(32 * grid.steps as u64);
             if let Some(series) = self.finish_group(group, span) {
                 self.budget.charge_series(&series)?;
                 all.push(series);
@@ -215,6 +216,7 @@ impl<'a> Evaluator<'a> {
             self.budget.check()?;
             let mut series = Series::new(grouping.group_labels(&members[0].labels), grid.steps);
             for step in 0..grid.steps {
+                self.budget.check()?;
                 values.clear();
                 values.extend(members.iter().filter_map(|member| member.float(step)));
                 if !values.is_empty() {
@@ -273,10 +275,15 @@ impl<'a> Evaluator<'a> {
                         let mut builder = LabelsBuilder::from_labels(&series.labels);
                         builder.set(label, &text);
                         let labels = grouping.group_labels(&builder.build());
-                        *places.entry(labels).or_insert_with_key(|labels| {
-                            all.push(Series::new(labels.clone(), grid.steps));
-                            all.len() - 1
-                        })
+                        match places.get(&labels) {
+                            Some(place) => *place,
+                            None => {
+                                evaluator.budget.check()?;
+                                all.push(Series::new(labels.clone(), grid.steps));
+                                places.insert(labels, all.len() - 1);
+                                all.len() - 1
+                            }
+                        }
                     }
                 };
                 known = bits.map(|bits| (bits, place));

@@ -8,15 +8,37 @@ use crate::eval::arithmetic::{Operand, Operation, changes_meaning, on_scalars};
 use crate::eval::column::{Data, Scalars, Series};
 use crate::eval::grid::Grid;
 use crate::eval::names::settle_duplicates;
-use crate::eval::plan::{Binary, BinaryShape, Node};
+use crate::eval::plan::{Binary, BinaryShape, Kind};
 
 impl Evaluator<'_> {
-    /// Evaluates a binary operation.
+    /// Evaluates a chain of binary operations from its first term on. The chain is walked, not
+    /// recursed into: it may have a thousand terms.
     pub(crate) fn binary(&mut self, binary: &Binary<'_>, grid: &Grid) -> Result<Data, EvalError> {
-        match binary.shape {
-            BinaryShape::Scalars => {
-                let lhs = self.eval_scalar(&binary.lhs, grid)?;
-                let rhs = self.eval_scalar(&binary.rhs, grid)?;
+        let mut chain = vec![binary];
+        let mut first = &binary.lhs;
+        while let Kind::Binary(inner) = &first.kind {
+            chain.push(inner);
+            first = &inner.lhs;
+        }
+        let mut lhs = self.eval(first, grid)?;
+        for operation in chain.into_iter().rev() {
+            self.budget.check()?;
+            let rhs = self.eval(&operation.rhs, grid)?;
+            lhs = self.operation(operation, lhs, rhs, grid)?;
+        }
+        Ok(lhs)
+    }
+
+    /// Applies one operation to its operands.
+    fn operation(
+        &mut self,
+        binary: &Binary<'_>,
+        lhs: Data,
+        rhs: Data,
+        grid: &Grid,
+    ) -> Result<Data, EvalError> {
+        match (binary.shape, lhs, rhs) {
+            (BinaryShape::Scalars, Data::Scalar(lhs), Data::Scalar(rhs)) => {
                 let f = on_scalars(binary.op).ok_or_else(|| {
                     let op = binary.op.as_str();
                     EvalError::Execution(format!(
@@ -25,11 +47,11 @@ impl Evaluator<'_> {
                 })?;
                 Ok(Data::Scalar(lhs.combine(&rhs, f)))
             }
-            BinaryShape::VectorScalar => self.with_scalar(binary, &binary.lhs, &binary.rhs, grid),
-            BinaryShape::ScalarVector => self.with_scalar(binary, &binary.rhs, &binary.lhs, grid),
-            BinaryShape::Vectors(matching) => {
-                let lhs = self.eval_vector(&binary.lhs, grid)?;
-                let rhs = self.eval_vector(&binary.rhs, grid)?;
+            (BinaryShape::VectorScalar, Data::Vector(all), Data::Scalar(scalars))
+            | (BinaryShape::ScalarVector, Data::Scalar(scalars), Data::Vector(all)) => {
+                self.with_scalar(binary, all, &scalars, grid)
+            }
+            (BinaryShape::Vectors(matching), Data::Vector(lhs), Data::Vector(rhs)) => {
                 let result = if binary.op.is_set() {
                     self.set_operation(binary.op, matching, lhs, rhs, grid)
                 } else {
@@ -37,25 +59,20 @@ impl Evaluator<'_> {
                 };
                 result.map(Data::Vector)
             }
+            _ => Err(EvalError::BadQuery(
+                "operands of another type than the operator's".to_owned(),
+            )),
         }
     }
 
     fn with_scalar(
         &mut self,
         binary: &Binary<'_>,
-        vector: &Node<'_>,
-        scalar: &Node<'_>,
+        all: Vec<Series>,
+        scalars: &Scalars,
         grid: &Grid,
     ) -> Result<Data, EvalError> {
         let swapped = matches!(binary.shape, BinaryShape::ScalarVector);
-        // Operands are evaluated from left to right.
-        let (all, scalars) = if swapped {
-            let scalars = self.eval_scalar(scalar, grid)?;
-            (self.eval_vector(vector, grid)?, scalars)
-        } else {
-            let all = self.eval_vector(vector, grid)?;
-            (all, self.eval_scalar(scalar, grid)?)
-        };
         let operation = Operation {
             op: binary.op,
             return_bool: binary.return_bool,
@@ -67,7 +84,7 @@ impl Evaluator<'_> {
         for mut series in all {
             self.budget.check()?;
             let before = series.size();
-            self.apply_scalar(&operation, &mut series, &scalars, swapped)?;
+            self.apply_scalar(&operation, &mut series, scalars, swapped)?;
             self.budget.adjust(before, series.size())?;
             if series.is_empty() {
                 continue;

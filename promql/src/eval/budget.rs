@@ -8,10 +8,15 @@ use std::time::{Duration, Instant};
 use crate::engine::CancelToken;
 use crate::error::EvalError;
 use crate::eval::column::Series;
+use crate::eval::meter::live_bytes;
 use crate::options::EngineOptions;
 
 /// The phase that timeouts and cancellations name.
 const PHASE: &str = "expression evaluation";
+
+/// Bytes that columns may take per sample allowed, and in any case.
+const BYTES_PER_SAMPLE: u64 = 32;
+const BYTES_AT_LEAST: u64 = 64 << 20;
 
 /// The limits of one query and what it uses of them.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub(crate) struct Budget {
     max_bytes: u64,
     live_samples: u64,
     live_bytes: u64,
+    /// What columns of other evaluations on this thread hold.
+    bytes_before: u64,
     peak_samples: u64,
     deadline: Option<Instant>,
     cancel: CancelToken,
@@ -33,10 +40,21 @@ impl Budget {
             max_bytes: options.max_memory_bytes,
             live_samples: 0,
             live_bytes: 0,
+            bytes_before: live_bytes(),
             peak_samples: 0,
             deadline: Instant::now().checked_add(timeout),
             cancel: cancel.clone(),
         }
+    }
+
+    /// When the query is out of time.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The switch that stops the query.
+    pub(crate) fn cancel_token(&self) -> &CancelToken {
+        &self.cancel
     }
 
     /// Fails when the query was cancelled or is out of time.
@@ -46,6 +64,32 @@ impl Budget {
         }
         if self.deadline.is_some_and(|at| Instant::now() >= at) {
             return Err(EvalError::Timeout(PHASE));
+        }
+        self.check_bytes()
+    }
+
+    /// Fails when columns and other buffers take more memory than allowed. Without a limit of their
+    /// own they may take what the samples allowed would take if they stood wide apart.
+    fn check_bytes(&self) -> Result<(), EvalError> {
+        let columns = live_bytes().saturating_sub(self.bytes_before);
+        let held = self.live_bytes.saturating_add(columns);
+        if self.max_bytes > 0 && held > self.max_bytes {
+            return Err(EvalError::Execution(format!(
+                "query would hold more than {} bytes in memory (flag --query.max-memory)",
+                self.max_bytes
+            )));
+        }
+        let implied = self.max_samples.saturating_mul(BYTES_PER_SAMPLE);
+        if held > implied.saturating_add(BYTES_AT_LEAST) {
+            return Err(EvalError::too_many_samples());
+        }
+        Ok(())
+    }
+
+    /// Fails when a subquery has more steps than samples may be held.
+    pub(crate) fn check_steps(&self, steps: usize) -> Result<(), EvalError> {
+        if steps as u64 > self.max_samples {
+            return Err(EvalError::too_many_samples());
         }
         Ok(())
     }
@@ -57,7 +101,7 @@ impl Budget {
             return Err(EvalError::too_many_samples());
         }
         self.peak_samples = self.peak_samples.max(self.live_samples);
-        Ok(())
+        self.check_bytes()
     }
 
     /// Gives `samples` back.
@@ -71,29 +115,26 @@ impl Budget {
         self.charge(after)
     }
 
-    /// Takes `bytes` more.
+    /// Takes `bytes` more, beside those of columns.
     pub(crate) fn charge_bytes(&mut self, bytes: u64) -> Result<(), EvalError> {
-        self.live_bytes += bytes;
-        if self.max_bytes > 0 && self.live_bytes > self.max_bytes {
-            return Err(EvalError::Execution(format!(
-                "query would hold more than {} bytes in memory (flag --query.max-memory)",
-                self.max_bytes
-            )));
-        }
-        Ok(())
+        self.live_bytes = self.live_bytes.saturating_add(bytes);
+        self.check_bytes()
     }
 
-    /// Takes a series into the result of a node.
+    /// Gives `bytes` back.
+    pub(crate) fn release_bytes(&mut self, bytes: u64) {
+        self.live_bytes = self.live_bytes.saturating_sub(bytes);
+    }
+
+    /// Takes a series into the result of a node. Its bytes count by themselves.
     pub(crate) fn charge_series(&mut self, series: &Series) -> Result<(), EvalError> {
-        self.charge(series.size())?;
-        self.charge_bytes(column_bytes(series))
+        self.charge(series.size())
     }
 
     /// Gives back series that were charged with [`Budget::charge_series`].
     pub(crate) fn release_series(&mut self, all: &[Series]) {
         for series in all {
             self.release(series.size());
-            self.live_bytes = self.live_bytes.saturating_sub(column_bytes(series));
         }
     }
 
@@ -101,10 +142,4 @@ impl Budget {
     pub(crate) fn peak_samples(&self) -> u64 {
         self.peak_samples
     }
-}
-
-/// Bytes of the columns of a series; histograms are shared and counted as samples.
-fn column_bytes(series: &Series) -> u64 {
-    let slots = if series.histograms.is_some() { 2 } else { 1 };
-    (slots * 8 * series.steps() + size_of::<Series>()) as u64
 }

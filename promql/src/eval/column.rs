@@ -9,6 +9,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use tenbin_model::{FloatHistogram, Labels};
 
+use crate::eval::meter::Weight;
 use crate::value::SampleValue;
 
 /// A bit per step.
@@ -67,6 +68,14 @@ impl Presence {
     #[inline]
     pub(crate) fn clear(&mut self, step: usize) {
         self.words[step / 64] &= !(1 << (step % 64));
+    }
+
+    /// Clears the bits of `len` and all steps after it.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        for (at, word) in self.words.iter_mut().enumerate() {
+            let kept = len.saturating_sub(at * 64).min(64) as u32;
+            *word &= u64::MAX.checked_shr(64 - kept).unwrap_or(0);
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -139,18 +148,30 @@ pub(crate) struct Series {
     pub(crate) floats: Presence,
     /// A slot per step, once there is any histogram.
     pub(crate) histograms: Option<Vec<Option<Arc<FloatHistogram>>>>,
+    /// What the memory limit counts.
+    weight: Weight,
 }
 
 impl Series {
     /// A series without samples.
     pub(crate) fn new(labels: Labels, steps: usize) -> Self {
+        let bytes = size_of::<Self>() + labels.byte_len() + 8 * steps + steps / 8;
         Self {
+            weight: Weight::new(bytes),
             labels,
             drop_name: false,
             values: vec![0.0; steps],
             floats: Presence::none(steps),
             histograms: None,
         }
+    }
+
+    /// Takes the series out of its place, where one without samples stays.
+    pub(crate) fn keep(&mut self) -> Self {
+        let next = Self::new(Labels::empty(), self.steps());
+        let mut kept = std::mem::replace(self, next);
+        kept.weight.grow(kept.labels.byte_len());
+        kept
     }
 
     pub(crate) fn steps(&self) -> usize {
@@ -186,7 +207,11 @@ impl Series {
 
     pub(crate) fn set_histogram(&mut self, step: usize, histogram: Arc<FloatHistogram>) {
         let steps = self.steps();
-        self.histograms.get_or_insert_with(|| vec![None; steps])[step] = Some(histogram);
+        let weight = &mut self.weight;
+        self.histograms.get_or_insert_with(|| {
+            weight.grow(8 * steps);
+            vec![None; steps]
+        })[step] = Some(histogram);
     }
 
     pub(crate) fn set(&mut self, step: usize, value: SampleValue) {

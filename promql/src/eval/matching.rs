@@ -121,6 +121,13 @@ impl Sides<'_> {
         active
     }
 
+    /// Forgets what is present from `step` on.
+    fn forget_from(&mut self, step: usize) {
+        for present in self.many_steps.iter_mut().chain(&mut self.one_steps) {
+            present.truncate(step);
+        }
+    }
+
     /// Finds the first step at which two series of the one side have the same signature.
     fn find_duplicate(&self, steps: usize) -> Option<Ambiguity> {
         let active = self.active(steps);
@@ -209,7 +216,7 @@ impl Evaluator<'_> {
         for (at, number) in one_numbers.iter().enumerate() {
             buckets[*number].one.push(at);
         }
-        let sides = Sides {
+        let mut sides = Sides {
             matching,
             many,
             one,
@@ -219,7 +226,12 @@ impl Evaluator<'_> {
             swapped,
         };
         let mut ambiguity = sides.find_duplicate(grid.steps);
-        let pairs = pairs_of(&sides, &many_numbers, &one_numbers);
+        if let Some(found) = &ambiguity {
+            // Earlier steps may fail for another reason; later ones do not matter, and could pair
+            // everything with everything.
+            sides.forget_from(found.step);
+        }
+        let pairs = self.pairs_of(&sides, &many_numbers, &one_numbers)?;
         let result = self.combine_pairs(binary, &sides, &pairs, &mut ambiguity, grid)?;
         if let Some(found) = ambiguity {
             return Err(EvalError::Execution(found.text));
@@ -343,50 +355,61 @@ fn ambiguity_text(one_to_one: bool) -> String {
     }
 }
 
-/// All pairs in the order in which Prometheus meets them: by series of the many side, then what
-/// is left of the one side.
-fn pairs_of(sides: &Sides<'_>, many_numbers: &[usize], one_numbers: &[usize]) -> Vec<Pair> {
-    let (many_fill, one_fill) = sides.fills();
-    let mut pairs = Vec::with_capacity(many_numbers.len());
-    for (many, signature) in many_numbers.iter().enumerate() {
-        let mut rest = sides.many_steps[many].clone();
-        for one in &sides.buckets[*signature].one {
-            let steps = sides.many_steps[many].and(&sides.one_steps[*one]);
-            rest.subtract(&steps);
-            if !steps.is_empty() {
+impl Evaluator<'_> {
+    /// All pairs in the order in which Prometheus meets them: by series of the many side, then what
+    /// is left of the one side.
+    fn pairs_of(
+        &self,
+        sides: &Sides<'_>,
+        many_numbers: &[usize],
+        one_numbers: &[usize],
+    ) -> Result<Vec<Pair>, EvalError> {
+        let (many_fill, one_fill) = sides.fills();
+        let mut pairs = Vec::with_capacity(many_numbers.len());
+        for (many, signature) in many_numbers.iter().enumerate() {
+            self.budget.check()?;
+            if sides.many_steps[many].is_empty() {
+                continue;
+            }
+            let mut rest = sides.many_steps[many].clone();
+            for one in &sides.buckets[*signature].one {
+                let steps = sides.many_steps[many].and(&sides.one_steps[*one]);
+                rest.subtract(&steps);
+                if !steps.is_empty() {
+                    pairs.push(Pair {
+                        many: Some(many),
+                        one: Some(*one),
+                        signature: *signature,
+                        steps,
+                    });
+                }
+            }
+            if one_fill.is_some() && !rest.is_empty() {
                 pairs.push(Pair {
                     many: Some(many),
-                    one: Some(*one),
+                    one: None,
                     signature: *signature,
-                    steps,
+                    steps: rest,
                 });
             }
         }
-        if one_fill.is_some() && !rest.is_empty() {
-            pairs.push(Pair {
-                many: Some(many),
-                one: None,
-                signature: *signature,
-                steps: rest,
-            });
+        if many_fill.is_none() {
+            return Ok(pairs);
         }
-    }
-    if many_fill.is_none() {
-        return pairs;
-    }
-    for (one, signature) in one_numbers.iter().enumerate() {
-        let mut rest = sides.one_steps[one].clone();
-        for many in &sides.buckets[*signature].many {
-            rest.subtract(&sides.many_steps[*many]);
+        for (one, signature) in one_numbers.iter().enumerate() {
+            let mut rest = sides.one_steps[one].clone();
+            for many in &sides.buckets[*signature].many {
+                rest.subtract(&sides.many_steps[*many]);
+            }
+            if !rest.is_empty() {
+                pairs.push(Pair {
+                    many: None,
+                    one: Some(one),
+                    signature: *signature,
+                    steps: rest,
+                });
+            }
         }
-        if !rest.is_empty() {
-            pairs.push(Pair {
-                many: None,
-                one: Some(one),
-                signature: *signature,
-                steps: rest,
-            });
-        }
+        Ok(pairs)
     }
-    pairs
 }

@@ -16,6 +16,7 @@ pub(crate) mod grouping;
 pub(crate) mod histogram_stats;
 pub(crate) mod histogram_sum;
 pub(crate) mod matching;
+pub(crate) mod meter;
 pub(crate) mod names;
 pub(crate) mod notes;
 pub(crate) mod pick;
@@ -182,10 +183,8 @@ impl<'a> Evaluator<'a> {
         grid: &Grid,
     ) -> Result<Vec<Series>, EvalError> {
         let mut all = Vec::new();
-        self.for_each_series(node, grid, &mut |evaluator, series| {
-            evaluator.budget.charge_bytes(8 * series.steps() as u64)?;
-            let next = Series::new(tenbin_model::Labels::empty(), series.steps());
-            all.push(std::mem::replace(series, next));
+        self.for_each_series(node, grid, &mut |_, series| {
+            all.push(series.keep());
             Ok(Fate::Kept)
         })?;
         Ok(all)
@@ -218,7 +217,8 @@ impl<'a> Evaluator<'a> {
 
     /// Evaluates at the first step only and takes the result for all steps.
     fn once(&mut self, inner: &Node<'_>, grid: &Grid) -> Result<Data, EvalError> {
-        let outer = std::mem::replace(&mut self.tally, Tally::new(1, false));
+        let nested = self.tally.nested();
+        let outer = std::mem::replace(&mut self.tally, nested);
         let result = self.eval(inner, &grid.first_step());
         let once = std::mem::replace(&mut self.tally, outer);
         for step in 0..grid.steps {

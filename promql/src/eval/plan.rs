@@ -241,7 +241,7 @@ impl Planner<'_> {
                 })
             }
             Expr::Aggregate(aggregate) => self.aggregate(aggregate, place),
-            Expr::Binary(binary) => self.binary(binary, place),
+            Expr::Binary(_) => self.binary(expr, place),
             Expr::Call(call) => self.call(call, place),
         }
     }
@@ -383,52 +383,29 @@ impl Planner<'_> {
         })
     }
 
-    fn binary<'q>(
-        &mut self,
-        binary: &'q BinaryExpr,
-        place: Place<'q>,
-    ) -> Result<Planned<'q>, EvalError> {
-        let trims = matches!(binary.op, BinaryOp::TrimLower | BinaryOp::TrimUpper);
-        let inside = Place {
+    /// Plans a chain of binary operations. The chain is walked, not recursed into: it may have a
+    /// thousand terms.
+    fn binary<'q>(&mut self, expr: &'q Expr, place: Place<'q>) -> Result<Planned<'q>, EvalError> {
+        let (first, chain) = expr.chain();
+        let mut inside = Place {
             around: "",
-            wants_buckets: place.wants_buckets || trims,
             ..place
         };
-        let lhs = self.plan(&binary.lhs, inside)?;
-        let rhs = self.plan(&binary.rhs, inside)?;
-        let is_scalar = |expr: &Expr| expr.value_type() == ValueType::Scalar;
-        let shape = match (
-            is_scalar(&binary.lhs),
-            is_scalar(&binary.rhs),
-            &binary.matching,
-        ) {
-            (true, true, _) => BinaryShape::Scalars,
-            (false, true, _) => BinaryShape::VectorScalar,
-            (true, false, _) => BinaryShape::ScalarVector,
-            (false, false, Some(matching)) => BinaryShape::Vectors(matching),
-            (false, false, None) => {
-                return Err(EvalError::BadQuery(
-                    "binary operation between vectors without matching".to_owned(),
-                ));
-            }
-        };
-        let invariant = lhs.invariant && rhs.invariant;
-        let kind = Kind::Binary(Box::new(Binary {
-            op: binary.op,
-            lhs: once_if(!invariant && lhs.wrap, lhs.node),
-            rhs: once_if(!invariant && rhs.wrap, rhs.node),
-            shape,
-            return_bool: binary.return_bool,
-            span: binary.span,
-        }));
-        Ok(Planned {
-            node: Node {
-                kind,
-                span: binary.span,
-            },
-            invariant,
-            wrap: invariant,
-        })
+        // A trim wants the buckets of everything inside it, that is of the terms up to its own.
+        let last_trim = chain
+            .iter()
+            .rposition(|e| matches!(e.op, BinaryOp::TrimLower | BinaryOp::TrimUpper));
+        inside.wants_buckets = place.wants_buckets || last_trim.is_some();
+        let mut lhs = self.plan(first, inside)?;
+        let mut lhs_is_scalar = first.value_type() == ValueType::Scalar;
+        for (at, binary) in chain.into_iter().enumerate() {
+            inside.wants_buckets = place.wants_buckets || last_trim.is_some_and(|last| at <= last);
+            let rhs = self.plan(&binary.rhs, inside)?;
+            let rhs_is_scalar = binary.rhs.value_type() == ValueType::Scalar;
+            lhs = operation(binary, lhs, rhs, (lhs_is_scalar, rhs_is_scalar))?;
+            lhs_is_scalar &= rhs_is_scalar;
+        }
+        Ok(lhs)
     }
 
     fn call<'q>(&mut self, call: &'q CallExpr, place: Place<'q>) -> Result<Planned<'q>, EvalError> {
@@ -507,6 +484,43 @@ impl Planner<'_> {
     }
 }
 
+/// A binary operation on planned operands, of which is told whether they are scalars.
+fn operation<'q>(
+    binary: &'q BinaryExpr,
+    lhs: Planned<'q>,
+    rhs: Planned<'q>,
+    scalars: (bool, bool),
+) -> Result<Planned<'q>, EvalError> {
+    let shape = match (scalars, &binary.matching) {
+        ((true, true), _) => BinaryShape::Scalars,
+        ((false, true), _) => BinaryShape::VectorScalar,
+        ((true, false), _) => BinaryShape::ScalarVector,
+        ((false, false), Some(matching)) => BinaryShape::Vectors(matching),
+        ((false, false), None) => {
+            return Err(EvalError::BadQuery(
+                "binary operation between vectors without matching".to_owned(),
+            ));
+        }
+    };
+    let invariant = lhs.invariant && rhs.invariant;
+    let kind = Kind::Binary(Box::new(Binary {
+        op: binary.op,
+        lhs: once_if(!invariant && lhs.wrap, lhs.node),
+        rhs: once_if(!invariant && rhs.wrap, rhs.node),
+        shape,
+        return_bool: binary.return_bool,
+        span: binary.span,
+    }));
+    Ok(Planned {
+        node: Node {
+            kind,
+            span: binary.span,
+        },
+        invariant,
+        wrap: invariant,
+    })
+}
+
 /// The time modifiers on the way to the first selector in `expr`: those of subqueries around it
 /// from the outside in, then its own.
 fn first_selector_times(expr: &Expr) -> Option<Vec<&TimeModifiers>> {
@@ -522,8 +536,10 @@ fn first_selector_times(expr: &Expr) -> Option<Vec<&TimeModifiers>> {
         Expr::Unary(unary) => first_selector_times(&unary.expr),
         Expr::Aggregate(aggregate) => first_selector_times(&aggregate.expr)
             .or_else(|| aggregate.param.as_ref().and_then(first_selector_times)),
-        Expr::Binary(binary) => {
-            first_selector_times(&binary.lhs).or_else(|| first_selector_times(&binary.rhs))
+        Expr::Binary(_) => {
+            let (first, chain) = expr.chain();
+            first_selector_times(first)
+                .or_else(|| chain.iter().find_map(|e| first_selector_times(&e.rhs)))
         }
         Expr::Call(call) => call.args.iter().find_map(first_selector_times),
         Expr::Number(_) | Expr::String(_) => None,

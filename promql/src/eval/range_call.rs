@@ -14,7 +14,6 @@ use crate::eval::grid::Grid;
 use crate::eval::histogram_stats::keep_stats;
 use crate::eval::names;
 use crate::eval::plan::{Call, Kind, Node, RangeSelector, Subquery};
-use crate::eval::stats::Tally;
 use crate::eval::window::{CallState, Frame, remove_stale, slide_mixed};
 use crate::eval::{Evaluator, Fate, Visit};
 use crate::functions::WindowFunction;
@@ -98,10 +97,8 @@ impl<'a> Evaluator<'a> {
         grid: &Grid,
     ) -> Result<Data, EvalError> {
         let mut all = Vec::new();
-        self.visit_window_call(call, function, grid, &mut |evaluator, series| {
-            evaluator.budget.charge_bytes(8 * series.steps() as u64)?;
-            let next = Series::new(Labels::empty(), series.steps());
-            all.push(std::mem::replace(series, next));
+        self.visit_window_call(call, function, grid, &mut |_, series| {
+            all.push(series.keep());
             Ok(Fate::Kept)
         })?;
         if function.makes_absence {
@@ -229,7 +226,9 @@ impl<'a> Evaluator<'a> {
         let Some(inner) = Grid::new(start, end, step)? else {
             return Ok((Vec::new(), *grid));
         };
-        let outer = std::mem::replace(&mut self.tally, Tally::new(1, false));
+        self.budget.check_steps(inner.steps)?;
+        let nested = self.tally.nested();
+        let outer = std::mem::replace(&mut self.tally, nested);
         let result = self.eval(&subquery.inner, &inner);
         let inside = std::mem::replace(&mut self.tally, outer);
         self.tally.read += inside.read;
@@ -291,6 +290,9 @@ impl<'a> Evaluator<'a> {
                 slide_mixed(&samples, frame, &mut state, &mut out, function.mixed)?;
             }
             self.budget.release(held);
+            if self.tally.is_stopped() {
+                self.budget.check()?;
+            }
             if function.is_for_counters && !out.floats.is_empty() {
                 self.check_counter_name(&labels, span);
             }

@@ -168,6 +168,9 @@ impl<'a> Evaluator<'a> {
                 self.fill_mixed(&samples, selector, grid, &mut out);
             }
             self.budget.release(held);
+            if self.tally.is_stopped() {
+                self.budget.check()?;
+            }
             if !out.is_empty() {
                 out.labels = set.labels(at)?;
                 self.hand_on(&mut out, visit)?;

@@ -1,8 +1,16 @@
 //! Counters of samples touched, as Prometheus counts them (`util/stats`, `QuerySamples`).
 
+use std::time::Instant;
+
+use crate::engine::CancelToken;
+use crate::eval::budget::Budget;
+
+/// Samples counted between two looks: a few milliseconds at most.
+const WORK_BETWEEN_LOOKS: u64 = 1 << 17;
+
 /// Samples touched so far. A window counts all its samples at every step; a subquery's inner
 /// samples count only as read, since its result is counted again by the function around it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tally {
     /// Samples touched, over all steps.
     pub(crate) total: u64,
@@ -12,21 +20,76 @@ pub(crate) struct Tally {
     pub(crate) per_step: Option<Vec<u64>>,
     /// What is read is the result of a subquery, whose samples were counted when it was evaluated.
     pub(crate) nothing_read: bool,
+    watch: Watch,
+}
+
+/// Looks at clock and switch from inside long loops, which cannot fail themselves.
+#[derive(Debug, Clone)]
+struct Watch {
+    deadline: Option<Instant>,
+    cancel: CancelToken,
+    /// Look again when so many samples were counted.
+    next: u64,
+    stopped: bool,
 }
 
 impl Tally {
     /// A tally for `steps` steps, counting per step if wanted.
-    pub(crate) fn new(steps: usize, per_step: bool) -> Self {
+    pub(crate) fn new(steps: usize, per_step: bool, budget: &Budget) -> Self {
         Self {
+            total: 0,
+            read: 0,
             per_step: per_step.then(|| vec![0; steps]),
-            ..Self::default()
+            nothing_read: false,
+            watch: Watch {
+                deadline: budget.deadline(),
+                cancel: budget.cancel_token().clone(),
+                next: WORK_BETWEEN_LOOKS,
+                stopped: false,
+            },
         }
+    }
+
+    /// A tally of its own for a subtree.
+    pub(crate) fn nested(&self) -> Self {
+        Self {
+            total: 0,
+            read: 0,
+            per_step: None,
+            nothing_read: false,
+            watch: Watch {
+                next: WORK_BETWEEN_LOOKS,
+                ..self.watch.clone()
+            },
+        }
+    }
+
+    /// Whether the query is to end: what is computed from here on is of no use.
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.watch.stopped
+    }
+
+    #[inline]
+    fn work(&mut self) {
+        if self.total >= self.watch.next {
+            self.look();
+        }
+    }
+
+    #[cold]
+    fn look(&mut self) {
+        let watch = &mut self.watch;
+        watch.next = self.total.saturating_add(WORK_BETWEEN_LOOKS);
+        watch.stopped |=
+            watch.cancel.is_cancelled() || watch.deadline.is_some_and(|at| Instant::now() >= at);
     }
 
     /// Counts a window of `all` samples at `step`, of which `new` were not in the one before.
     #[inline]
     pub(crate) fn window(&mut self, step: usize, all: u64, new: u64) {
         self.total += all;
+        self.work();
         if !self.nothing_read {
             self.read += new;
         }
@@ -37,6 +100,7 @@ impl Tally {
     #[inline]
     pub(crate) fn sample(&mut self, step: usize, size: u64) {
         self.total += size;
+        self.work();
         self.read += size;
         self.at_step(step, size);
     }

@@ -136,6 +136,9 @@ pub(crate) fn slide<'s>(
     let (range_ms, before_ms, after_ms) = (frame.range_ms, frame.before_ms, frame.after_ms);
     let (mut low, mut high, mut seen) = (0, 0, 0);
     out.fill_floats(|step| {
+        if tally.is_stopped() {
+            return None;
+        }
         let end_ms = lookups.at(step);
         let start_ms = end_ms.saturating_sub(range_ms);
         let (from, to) = (
@@ -166,6 +169,61 @@ pub(crate) fn slide<'s>(
     });
 }
 
+/// Where a window lies among the samples of its series, for kernels that need no more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Positions of the first sample and after the last one.
+    pub(crate) low: usize,
+    pub(crate) high: usize,
+    /// The edges: the start is exclusive.
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+}
+
+/// [`slide`] for kernels whose work does not depend on the length of the window; for plain frames.
+/// Samples are counted for many steps at once.
+#[inline]
+pub(crate) fn slide_bounds(
+    times: &[i64],
+    frame: &Frame,
+    tally: &mut Tally,
+    out: &mut Series,
+    mut f: impl FnMut(&Bounds) -> Option<f64>,
+) {
+    const STEPS_AT_ONCE: usize = 1 << 12;
+    let lookups = Lookups::new(frame.time, &frame.grid);
+    let per_step = tally.per_step.is_some();
+    let (mut low, mut high, mut seen) = (0, 0, 0);
+    let (mut all, mut new) = (0, 0);
+    out.fill_floats(|step| {
+        let end_ms = lookups.at(step);
+        let start_ms = end_ms.saturating_sub(frame.range_ms);
+        while high < times.len() && times[high] <= end_ms {
+            high += 1;
+        }
+        while low < high && times[low] <= start_ms {
+            low += 1;
+        }
+        all += (high - low) as u64;
+        new += (high - seen.max(low)) as u64;
+        seen = high;
+        if per_step || step % STEPS_AT_ONCE == STEPS_AT_ONCE - 1 {
+            tally.window(step, all, new);
+            (all, new) = (0, 0);
+        }
+        if low == high || tally.is_stopped() {
+            return None;
+        }
+        f(&Bounds {
+            low,
+            high,
+            start_ms,
+            end_ms,
+        })
+    });
+    tally.window(frame.grid.steps.saturating_sub(1), all, new);
+}
+
 /// [`slide`] for a series with histograms, or with floats and histograms.
 pub(crate) fn slide_mixed(
     samples: &SampleBuffer,
@@ -187,6 +245,9 @@ pub(crate) fn slide_mixed(
     let mut floats = Pointers::default();
     let mut histograms = Pointers::default();
     for step in 0..frame.grid.steps {
+        if state.tally.is_stopped() {
+            break;
+        }
         let eval_ms = frame.grid.time(step);
         let end_ms = frame.time.apply(eval_ms);
         let start_ms = end_ms.saturating_sub(frame.range_ms);

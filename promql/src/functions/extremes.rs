@@ -9,7 +9,7 @@ use tenbin_model::SampleBuffer;
 
 use crate::error::EvalError;
 use crate::eval::column::Series;
-use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide};
+use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide, slide_bounds};
 use crate::value::SampleValue;
 
 /// The position of the sample that no later one is `better` than. NaN loses against everything.
@@ -76,8 +76,66 @@ fn time_at(window: &Window<'_>, at: usize) -> f64 {
     time_s(window.times[at])
 }
 
-on_extreme!(max_floats, max_mixed, |value, best| value > best, value_at);
-on_extreme!(min_floats, min_mixed, |value, best| value < best, value_at);
+/// The extreme values of all windows in one pass: a queue of the samples that are, or may become
+/// when those before them leave, the extreme of a window. Of equal samples the first is the extreme;
+/// NaN is it only if there is nothing else.
+fn slide_extremes(
+    samples: &SampleBuffer,
+    frame: &Frame,
+    state: &mut CallState<'_>,
+    out: &mut Series,
+    better: impl Fn(f64, f64) -> bool,
+) {
+    let times = samples.timestamps_ms.as_slice();
+    let values = &samples.values[..times.len()];
+    // Positions, best first; those before `head` have left.
+    let mut queue: Vec<usize> = Vec::new();
+    let (mut head, mut taken) = (0, 0);
+    slide_bounds(times, frame, state.tally, out, |bounds| {
+        taken = taken.max(bounds.low);
+        for at in taken..bounds.high {
+            let value = values[at];
+            if value.is_nan() {
+                continue;
+            }
+            while queue.len() > head && better(value, values[queue[queue.len() - 1]]) {
+                queue.pop();
+            }
+            queue.push(at);
+        }
+        taken = bounds.high;
+        while head < queue.len() && queue[head] < bounds.low {
+            head += 1;
+        }
+        let best = queue.get(head).copied().unwrap_or(bounds.high - 1);
+        Some(values[best])
+    });
+}
+
+macro_rules! extreme_value {
+    ($floats:ident, $mixed:ident, $better:expr) => {
+        pub(crate) fn $floats(
+            samples: &SampleBuffer,
+            frame: &Frame,
+            state: &mut CallState<'_>,
+            out: &mut Series,
+        ) -> Result<(), EvalError> {
+            slide_extremes(samples, frame, state, out, $better);
+            Ok(())
+        }
+
+        pub(crate) fn $mixed(
+            window: &MixedWindow<'_>,
+            state: &mut CallState<'_>,
+        ) -> Result<Option<SampleValue>, EvalError> {
+            Ok(floats_only(window, state)
+                .map(|floats| SampleValue::Float(value_at(floats, extreme(floats, $better)))))
+        }
+    };
+}
+
+extreme_value!(max_floats, max_mixed, |value, best| value > best);
+extreme_value!(min_floats, min_mixed, |value, best| value < best);
 on_extreme!(
     time_of_max_floats,
     time_of_max_mixed,

@@ -8,9 +8,9 @@ use tenbin_model::{SampleBuffer, kahan};
 
 use crate::error::EvalError;
 use crate::eval::column::Series;
-use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide};
+use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide, slide_bounds};
 use crate::functions::histogram::over_time as histogram_over_time;
-use crate::functions::quantile::quantile_of;
+use crate::functions::quantile::{nan_first, quantile_of, quantile_of_sorted};
 use crate::value::SampleValue;
 
 type Outcome = Result<Option<SampleValue>, EvalError>;
@@ -115,12 +115,123 @@ macro_rules! of_values {
     };
 }
 
-of_values!(sum_floats, sum_of);
-of_values!(avg_floats, average_of);
+/// How many windows are summed side by side: a compensated sum is a chain of dependent operations,
+/// several of which fit into the time of one.
+const LANES: usize = 4;
+
+/// The sums of windows of one length that begin at `starts`, added up as [`sum_of`] does, or
+/// `from_first` as [`average_of`] does. `None` when one of them overflows.
+#[inline]
+#[expect(clippy::needless_range_loop, reason = "several slices at once")]
+fn sums_of(
+    values: &[f64],
+    starts: &[usize; LANES],
+    len: usize,
+    from_first: bool,
+) -> Option<([f64; LANES], [f64; LANES])> {
+    let mut lanes = [&values[..0]; LANES];
+    for (lane, start) in lanes.iter_mut().zip(starts) {
+        *lane = values.get(*start..start + len)?;
+    }
+    let (mut sums, mut lost) = ([0.0; LANES], [0.0; LANES]);
+    if from_first {
+        sums = lanes.map(|lane| lane.first().copied().unwrap_or(0.0));
+    }
+    for at in usize::from(from_first)..len {
+        for lane in 0..LANES {
+            (sums[lane], lost[lane]) = kahan::add(lanes[lane][at], sums[lane], lost[lane]);
+        }
+    }
+    // An infinity on the way leaves its trace in the sum, or NaN.
+    let finite = sums.iter().all(|sum| sum.is_finite());
+    finite.then_some((sums, lost))
+}
+
+/// Sums or averages of all windows, several at a time where neighbours have equal lengths.
+fn slide_sums(
+    samples: &SampleBuffer,
+    frame: &Frame,
+    state: &mut CallState<'_>,
+    out: &mut Series,
+    average: bool,
+) {
+    let values = &samples.values;
+    let single = if average { average_of } else { sum_of };
+    let mut pending: [(usize, usize); LANES] = [(0, 0); LANES];
+    let mut waiting = 0;
+    let mut results: Vec<(usize, f64)> = Vec::new();
+    let mut len = 0;
+    let mut flush = |pending: &[(usize, usize)], len: usize| {
+        if let Ok(full) = <&[(usize, usize); LANES]>::try_from(pending)
+            && let Some((sums, lost)) = sums_of(values, &full.map(|(_, low)| low), len, average)
+        {
+            let n = len as f64;
+            for ((sum, lost), (step, _)) in sums.iter().zip(lost).zip(full) {
+                let value = if average {
+                    sum / n + lost / n
+                } else {
+                    sum + lost
+                };
+                results.push((*step, value));
+            }
+            return;
+        }
+        for (step, low) in pending {
+            results.push((*step, single(&values[*low..low + len])));
+        }
+    };
+    slide(samples, frame, state.tally, out, |window| {
+        if waiting == LANES || (waiting > 0 && len != window.values.len()) {
+            flush(&pending[..waiting], len);
+            waiting = 0;
+        }
+        len = window.values.len();
+        pending[waiting] = (window.step, window.first);
+        waiting += 1;
+        Some(0.0)
+    });
+    flush(&pending[..waiting], len);
+    for (step, value) in results {
+        out.values[step] = value;
+    }
+}
+
+pub(crate) fn sum_floats(
+    samples: &SampleBuffer,
+    frame: &Frame,
+    state: &mut CallState<'_>,
+    out: &mut Series,
+) -> Result<(), EvalError> {
+    slide_sums(samples, frame, state, out, false);
+    Ok(())
+}
+
+pub(crate) fn avg_floats(
+    samples: &SampleBuffer,
+    frame: &Frame,
+    state: &mut CallState<'_>,
+    out: &mut Series,
+) -> Result<(), EvalError> {
+    slide_sums(samples, frame, state, out, true);
+    Ok(())
+}
+
 of_values!(stddev_floats, deviation_of);
 of_values!(stdvar_floats, variance_of);
-of_values!(count_floats, |values: &[f64]| values.len() as f64);
 of_values!(present_floats, |_: &[f64]| 1.0);
+
+pub(crate) fn count_floats(
+    samples: &SampleBuffer,
+    frame: &Frame,
+    state: &mut CallState<'_>,
+    out: &mut Series,
+) -> Result<(), EvalError> {
+    let times = &samples.timestamps_ms;
+    slide_bounds(times, frame, state.tally, out, |bounds| {
+        Some((bounds.high - bounds.low) as f64)
+    });
+    Ok(())
+}
 
 /// Mixed windows of functions on which histograms have no effect but a remark.
 macro_rules! histograms_ignored {
@@ -205,19 +316,67 @@ pub(crate) fn quantile_floats(
     let Some(quantiles) = state.params.first() else {
         return Ok(());
     };
-    let scratch = &mut *state.scratch;
     let notes = &mut *state.notes;
     let span = state.span;
+    let mut sorted = SortedWindow::new(&samples.values, state.scratch);
     slide(samples, frame, state.tally, out, |window| {
         let quantile = quantiles.at(window.step);
         if is_invalid_quantile(quantile) {
             notes.invalid_quantile(quantile, span);
         }
-        scratch.clear();
-        scratch.extend_from_slice(window.values);
-        Some(quantile_of(quantile, scratch))
+        sorted.move_to(window.first, window.first + window.values.len());
+        Some(quantile_of_sorted(quantile, sorted.values))
     });
     Ok(())
+}
+
+/// The values of a window in order, kept up to date as the window moves on.
+struct SortedWindow<'s> {
+    all: &'s [f64],
+    values: &'s mut Vec<f64>,
+    low: usize,
+    high: usize,
+    /// Zeros of both signs are equal, but not the same: their order is that of the samples.
+    has_negative_zero: bool,
+}
+
+impl<'s> SortedWindow<'s> {
+    fn new(all: &'s [f64], values: &'s mut Vec<f64>) -> Self {
+        values.clear();
+        Self {
+            all,
+            values,
+            low: 0,
+            high: 0,
+            has_negative_zero: all.iter().any(|v| *v == 0.0 && v.is_sign_negative()),
+        }
+    }
+
+    /// Where a value stands or belongs.
+    fn place(&self, value: f64) -> usize {
+        self.values
+            .partition_point(|v| nan_first(*v, value).is_lt())
+    }
+
+    /// Moves the window forward.
+    fn move_to(&mut self, low: usize, high: usize) {
+        let changed = (low - self.low) + (high - self.high);
+        if self.has_negative_zero || low >= self.high || changed > 8 {
+            self.values.clear();
+            self.values.extend_from_slice(&self.all[low..high]);
+            self.values.sort_by(|a, b| nan_first(*a, *b));
+        } else {
+            for at in self.low..low {
+                let place = self.place(self.all[at]);
+                self.values.remove(place);
+            }
+            for at in self.high..high {
+                let place = self.place(self.all[at]);
+                self.values.insert(place, self.all[at]);
+            }
+        }
+        (self.low, self.high) = (low, high);
+    }
 }
 
 pub(crate) fn quantile_mixed(window: &MixedWindow<'_>, state: &mut CallState<'_>) -> Outcome {

@@ -21,6 +21,12 @@ pub(crate) fn nan_first(a: f64, b: f64) -> Ordering {
 
 /// The quantile of some values, which get sorted. NaN is the smallest value.
 pub(crate) fn quantile_of(quantile: f64, values: &mut [f64]) -> f64 {
+    values.sort_by(|a, b| nan_first(*a, *b));
+    quantile_of_sorted(quantile, values)
+}
+
+/// The quantile of values in order.
+pub(crate) fn quantile_of_sorted(quantile: f64, values: &[f64]) -> f64 {
     if values.is_empty() || quantile.is_nan() {
         return f64::NAN;
     }
@@ -30,7 +36,6 @@ pub(crate) fn quantile_of(quantile: f64, values: &mut [f64]) -> f64 {
     if quantile > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_by(|a, b| nan_first(*a, *b));
     let last = (values.len() - 1) as f64;
     let rank = quantile * last;
     let lower = rank.floor().max(0.0);

@@ -10,7 +10,7 @@ use tenbin_model::SampleBuffer;
 use crate::error::EvalError;
 use crate::eval::column::Series;
 use crate::eval::grid::seconds;
-use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide};
+use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide, slide_bounds};
 use crate::functions::histogram::rate as histogram_rate;
 use crate::value::SampleValue;
 
@@ -172,6 +172,33 @@ impl Remembered {
     }
 }
 
+impl Remembered {
+    /// The growth in a window without a start timestamp, computed anew and remembered.
+    #[cold]
+    fn compute(
+        &mut self,
+        extent: &Extent,
+        range_s: f64,
+        growth: Growth,
+        raw: f64,
+        first: f64,
+    ) -> Option<f64> {
+        let found = extrapolate(extent, range_s, growth, raw, first)?;
+        if !found.limited {
+            *self = Self {
+                distances: distances(extent),
+                samples: extent.samples,
+                factor: found.factor,
+                to_start: found.to_start,
+                sampled: found.sampled,
+                valid: true,
+            };
+        }
+        Some(raw * found.factor)
+    }
+}
+
+#[inline]
 fn distances(extent: &Extent) -> (i64, i64, i64) {
     (
         extent.first_ms - extent.start_ms,
@@ -282,6 +309,8 @@ fn growth_floats(
         slide(samples, frame, state.tally, out, |window| {
             extended(window, frame, growth)
         });
+    } else if starts.is_empty() {
+        plain_growth(samples, frame, state, out, growth, &resets);
     } else {
         slide(samples, frame, state.tally, out, |window| {
             while resets.get(passed).is_some_and(|at| *at <= window.first) {
@@ -298,6 +327,45 @@ fn growth_floats(
             .notes
             .start_time_overlap(state.metric, overlapping_windows, state.span);
     }
+}
+
+/// The growth in plain windows of samples without start timestamps.
+fn plain_growth(
+    samples: &SampleBuffer,
+    frame: &Frame,
+    state: &mut CallState<'_>,
+    out: &mut Series,
+    growth: Growth,
+    resets: &[usize],
+) {
+    let range_s = seconds(frame.range_ms);
+    let times = samples.timestamps_ms.as_slice();
+    let values = &samples.values[..times.len()];
+    let mut rest = resets;
+    let mut remembered = Remembered::default();
+    slide_bounds(times, frame, state.tally, out, |bounds| {
+        let (low, last) = (bounds.low, bounds.high - 1);
+        let first = values[low];
+        let mut raw = values[last] - first;
+        while rest.first().is_some_and(|at| *at <= low) {
+            rest = &rest[1..];
+        }
+        for at in rest.iter().take_while(|at| **at <= last) {
+            raw += values[at - 1];
+        }
+        let extent = Extent {
+            first_ms: times[low],
+            last_ms: times[last],
+            samples: bounds.high - low,
+            first_start: 0,
+            start_ms: bounds.start_ms,
+            end_ms: bounds.end_ms,
+        };
+        if let Some(factor) = remembered.factor(&extent, growth, raw, first) {
+            return Some(raw * factor);
+        }
+        remembered.compute(&extent, range_s, growth, raw, first)
+    });
 }
 
 fn growth_mixed(

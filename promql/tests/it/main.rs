@@ -7,6 +7,7 @@
 
 mod expressions;
 mod immediate_names;
+mod limits;
 mod naive;
 mod parse_scripts;
 mod scripts;

@@ -279,7 +279,9 @@ fn labelled(series: Series, label: &str, quantiles: &Scalars) -> Vec<Series> {
     };
     if let Scalars::Same(quantile) = quantiles {
         let labels = with_label(*quantile);
-        return vec![Series { labels, ..series }];
+        let mut named = series;
+        named.labels = labels;
+        return vec![named];
     }
     let mut all: Vec<(u64, Series)> = Vec::new();
     for step in series.floats.iter() {
