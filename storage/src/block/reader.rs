@@ -84,7 +84,7 @@ impl Block {
         LAST_COLUMN.with_borrow_mut(|(instance, at, times)| {
             if (*instance, *at) != (self.instance, record.times_at) {
                 *instance = u64::MAX;
-                self.times(record.times_at, times)?;
+                self.times(&record, times)?;
                 (*instance, *at) = (self.instance, record.times_at);
             }
             if times.len() != record.sample_count {
@@ -98,14 +98,15 @@ impl Block {
         })
     }
 
-    fn times(&self, at: usize, times: &mut Vec<i64>) -> Result<(), Corruption> {
+    fn times(&self, record: &SeriesRecord, times: &mut Vec<i64>) -> Result<(), Corruption> {
+        let (at, expected) = (record.times_at, record.sample_count);
         // Columns are short; only a damaged or huge one needs more than this.
         let usual = self.pages.bytes_up_to(TIMES, at, 16 << 10)?;
-        if timestamps::decode(usual, times).is_ok() {
+        if timestamps::decode(usual, expected, times).is_ok() {
             return Ok(());
         }
         let all = self.pages.bytes_up_to(TIMES, at, usize::MAX)?;
-        timestamps::decode(all, times).map_err(|m| self.pages.damage(TIMES, at, m))
+        timestamps::decode(all, expected, times).map_err(|m| self.pages.damage(TIMES, at, m))
     }
 
     /// Appends the values of samples `from..to`.

@@ -16,8 +16,8 @@ use super::format::{
 };
 use super::index::DirectoryEntry;
 use super::series::{SeriesRecord, SeriesWriter};
-use crate::codec::values::MAX_RUN;
-use crate::codec::{timestamps, values};
+use crate::codec::timestamps;
+use crate::codec::values::{Chooser, MAX_RUN};
 use crate::query::merge::Columns;
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 
@@ -169,9 +169,10 @@ impl BlockWriter {
             run_bytes: Vec::new(),
         };
         self.scratch.clear();
+        let mut chooser = Chooser::default();
         for run in samples.values.chunks(MAX_RUN) {
             let before = self.scratch.len();
-            values::encode(&mut self.scratch, run);
+            chooser.encode(&mut self.scratch, run);
             record.run_bytes.push(self.scratch.len() - before);
         }
         self.output.put(&self.scratch)?;
