@@ -1,6 +1,6 @@
 //! Bytes per sample of real traffic after a flush and after compaction.
 //!
-//! `cargo bench -p tenbin-storage --bench capture -- <file> [replicas]`; the file is zstd-compressed
+//! `cargo bench -p tenbin-storage --bench capture -- <file> [replicas] [flushes]`; the file is zstd-compressed
 //! and holds records of `u64 arrival ms, u32 length, body` with bodies as sent by remote write 1.0.
 //! Each replica has a label of its own and timestamps shifted by an offset of its own.
 #![allow(
@@ -176,7 +176,12 @@ fn main() {
         ..Options::default()
     };
     let db = Db::open(options).unwrap();
-    for mut request in requests {
+    let parts: usize = arguments.next().map_or(1, |a| a.parse().unwrap());
+    let part = requests.len().div_ceil(parts);
+    for (number, mut request) in requests.into_iter().enumerate() {
+        if number > 0 && number % part == 0 {
+            db.flush().unwrap();
+        }
         for replica in 0..replicas {
             for (pairs, samples) in &mut request.0 {
                 pairs.retain(|(name, _)| name != "replica");
@@ -198,4 +203,14 @@ fn main() {
         start.elapsed().as_nanos() as f64 / appended as f64
     );
     print_sections(&dir.path().join("data/blocks"), appended as f64);
+    let start = Instant::now();
+    let report = db.compact().unwrap();
+    if report.output_blocks > 0 {
+        println!(
+            "compaction of {} blocks: {:.1} ns/sample",
+            report.input_blocks,
+            start.elapsed().as_nanos() as f64 / appended as f64
+        );
+        print_sections(&dir.path().join("data/blocks"), appended as f64);
+    }
 }
