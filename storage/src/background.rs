@@ -1,8 +1,8 @@
-//! The thread that flushes closed ranges and enforces retention.
+//! The threads that flush closed ranges and enforce retention, and that compact blocks.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,14 +26,38 @@ const MAX_GRACE_MS: i64 = 60_000;
 /// The WAL may grow to this before a flush is due whatever the time; bounds the replay.
 const MAX_WAL_BYTES: u64 = 512 << 20;
 
-/// The running thread.
+/// How often the other thread looks for blocks to merge.
+const COMPACTION_TICK: Duration = Duration::from_secs(5);
+
+/// The running threads.
 pub(crate) struct Background {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+    stop: [Sender<()>; 2],
+    /// Ends a merge in the middle.
+    stopping: Arc<AtomicBool>,
+    threads: [JoinHandle<()>; 2],
 }
 
 impl Background {
     pub(crate) fn start(store: Arc<Store>) -> io::Result<Self> {
+        let (stop_compaction, compaction_stopped) = bounded(0);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let compaction = {
+            let (store, stopping) = (Arc::clone(&store), Arc::clone(&stopping));
+            std::thread::Builder::new()
+                .name("storage-compaction".into())
+                .spawn(move || {
+                    let timeout = Err(RecvTimeoutError::Timeout);
+                    while compaction_stopped.recv_timeout(COMPACTION_TICK) == timeout {
+                        match store.compact(false, &stopping) {
+                            Ok(report) if report.output_blocks > 0 => {
+                                tracing::info!(?report, "compacted blocks");
+                            }
+                            Ok(_) => {}
+                            Err(error) => tracing::error!(%error, "compacting blocks failed"),
+                        }
+                    }
+                })?
+        };
         let (stop, stopped) = bounded(0);
         let thread = std::thread::Builder::new()
             .name("storage-maintenance".into())
@@ -48,14 +72,21 @@ impl Background {
                     }
                 }
             })?;
-        Ok(Self { stop, thread })
+        Ok(Self {
+            stop: [stop, stop_compaction],
+            stopping,
+            threads: [thread, compaction],
+        })
     }
 
-    /// Waits for what it is doing and ends it.
+    /// Waits for what they are doing and ends them.
     pub(crate) fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
         drop(self.stop);
-        if self.thread.join().is_err() {
-            tracing::error!("the maintenance thread panicked");
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a maintenance thread panicked");
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use hashbrown::HashSet;
 use parking_lot::Mutex;
 use tenbin_model::write::{AppendReport, WriteRequest};
 
@@ -47,6 +48,8 @@ pub(crate) struct StoreCounters {
     pub(crate) replay_torn_bytes: AtomicU64,
     pub(crate) flushes: AtomicU64,
     pub(crate) flush_failures: AtomicU64,
+    pub(crate) compactions: AtomicU64,
+    pub(crate) compaction_failures: AtomicU64,
 }
 
 /// The parts of a database. Blocks are listed in order of publication.
@@ -60,6 +63,10 @@ pub(crate) struct Store {
     pub(crate) manifest: Mutex<Manifest>,
     /// One flush or retention run at a time.
     pub(crate) maintenance: Mutex<()>,
+    /// One compaction at a time; flushes go on beside it.
+    pub(crate) compaction: Mutex<()>,
+    /// Numbers of blocks that a compaction found damaged.
+    pub(crate) uncompactable: Mutex<HashSet<u64>>,
     /// In-order samples before this were flushed.
     pub(crate) flushed_ms: AtomicI64,
     pub(crate) counters: StoreCounters,
@@ -189,6 +196,8 @@ impl Db {
             blocks: ArcSwap::from_pointee(blocks),
             manifest: Mutex::new(manifest),
             maintenance: Mutex::new(()),
+            compaction: Mutex::new(()),
+            uncompactable: Mutex::default(),
             flushed_ms,
             counters,
             queriers: Mutex::default(),
@@ -309,6 +318,7 @@ fn read_manifest(
                 seq,
                 min_ms: header.min_ms,
                 max_ms: header.max_ms,
+                order: block.order(),
             };
             state.blocks.insert(seq, entry);
         }
@@ -390,5 +400,6 @@ fn open_blocks(
             flush: 0,
         }));
     }
+    blocks.sort_by_key(|b: &Arc<ListedBlock>| (b.entry.order, b.entry.seq));
     Ok(blocks)
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use tenbin_model::is_stale;
 
-use crate::block::format::{BlockHeader, file_name};
+use crate::block::format::file_name;
 use crate::block::pages::PagesError;
 use crate::block::reader::Block;
 use crate::block::writer::BlockWriter;
@@ -110,6 +110,7 @@ impl Store {
                 seq: header.seq,
                 min_ms: header.min_ms,
                 max_ms: header.max_ms,
+                order: header.seq,
             };
             edits.push(Edit::Add(entry));
             listed = Some(ListedBlock {
@@ -137,7 +138,7 @@ impl Store {
     /// Writes, publishes by name and opens the block; `None` when there is nothing to write.
     fn write_block(&self, before_ms: i64) -> Result<Option<Block>, DbError> {
         let dir = self.blocks_dir();
-        let seq = self.manifest.lock().state.next_seq;
+        let seq = self.manifest.lock().allocate();
         let name = file_name(seq);
         let temporary = dir.join(format!("{name}.tmp"));
         let vfs = &*self.vfs;
@@ -154,7 +155,7 @@ impl Store {
             });
         match written {
             Ok(Some(header)) => self
-                .publish(&temporary, &dir.join(&name), &header)
+                .publish(&temporary, &dir.join(&name), header.seq)
                 .map(Some),
             Ok(None) => {
                 vfs.remove(&temporary).doing("removing", &temporary)?;
@@ -168,12 +169,13 @@ impl Store {
         }
     }
 
-    fn publish(&self, from: &Path, to: &Path, header: &BlockHeader) -> Result<Block, DbError> {
+    /// Gives a written block its name and opens it.
+    pub(crate) fn publish(&self, from: &Path, to: &Path, seq: u64) -> Result<Block, DbError> {
         self.vfs.rename(from, to).doing("renaming", from)?;
         let dir = self.blocks_dir();
         self.vfs.sync_dir(&dir).doing("syncing", &dir)?;
         let map = self.vfs.map_sealed(to).doing("mapping", to)?;
-        let file = format!("blocks/{}", file_name(header.seq));
+        let file = format!("blocks/{}", file_name(seq));
         match Block::open(map, file.clone()) {
             Ok(block) => Ok(block),
             Err(PagesError::Corrupt(damage)) => Err(damage.into()),

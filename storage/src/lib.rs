@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! append:  request -> head lane (visible) -> WAL record -> fdatasync -> Commit resolves
+//! compact: blocks of a window -> merged series by series -> one manifest edit -> inputs removed
 //! flush:   head before T -> block file -> fsync -> rename -> manifest -> head and WAL let go
 //! query:   matchers -> bitmaps per lane and block -> series joined by label hash -> merged samples
 //! restart: manifest -> blocks mapped -> WAL replayed -> new segment
@@ -15,6 +16,7 @@ mod background;
 mod block;
 mod clock;
 mod codec;
+mod compact;
 mod db;
 mod error;
 mod flush;
@@ -29,6 +31,7 @@ pub mod vfs;
 mod wal;
 
 pub use clock::{Clock, SystemClock};
+pub use compact::CompactReport;
 pub use db::Db;
 pub use error::{AppendError, Corruption, DbError, OpenError};
 pub use flush::FlushReport;

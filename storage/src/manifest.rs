@@ -25,6 +25,7 @@ const ADD: u8 = 1;
 const DROP: u8 = 2;
 const FLUSHED: u8 = 3;
 const NEXT: u8 = 4;
+const ADD_AT: u8 = 5;
 
 /// Time range of a named block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub(crate) struct BlockEntry {
     pub(crate) seq: u64,
     pub(crate) min_ms: i64,
     pub(crate) max_ms: i64,
+    /// Where it stands in the order in which samples were stored: its number, or for a merged block
+    /// the order of its first input.
+    pub(crate) order: u64,
 }
 
 /// A change of the manifest.
@@ -106,10 +110,14 @@ fn encode_frame(edits: &[Edit], out: &mut Vec<u8>) {
     for edit in edits {
         match edit {
             Edit::Add(block) => {
-                payload.push(ADD);
+                let moved = block.order != block.seq;
+                payload.push(if moved { ADD_AT } else { ADD });
                 put_uvarint(&mut payload, block.seq);
                 put_varint(&mut payload, block.min_ms);
                 put_varint(&mut payload, block.max_ms);
+                if moved {
+                    put_uvarint(&mut payload, block.order);
+                }
             }
             Edit::Drop(seq) => {
                 payload.push(DROP);
@@ -135,11 +143,19 @@ fn decode_edits(payload: &[u8], mut each: impl FnMut(Edit)) -> Result<(), Malfor
     let mut cursor = Cursor::new(payload);
     while !cursor.is_empty() {
         each(match cursor.u8()? {
-            ADD => Edit::Add(BlockEntry {
-                seq: cursor.uvarint()?,
-                min_ms: cursor.varint()?,
-                max_ms: cursor.varint()?,
-            }),
+            kind @ (ADD | ADD_AT) => {
+                let seq = cursor.uvarint()?;
+                Edit::Add(BlockEntry {
+                    seq,
+                    min_ms: cursor.varint()?,
+                    max_ms: cursor.varint()?,
+                    order: if kind == ADD_AT {
+                        cursor.uvarint()?
+                    } else {
+                        seq
+                    },
+                })
+            }
             DROP => Edit::Drop(cursor.uvarint()?),
             FLUSHED => Edit::Flushed {
                 until_ms: cursor.varint()?,
@@ -278,6 +294,13 @@ impl Manifest {
         })
     }
 
+    /// A number for a new block; used up even if the block is never named.
+    pub(crate) fn allocate(&mut self) -> u64 {
+        let seq = self.state.next_seq;
+        self.state.next_seq += 1;
+        seq
+    }
+
     /// Makes edits durable, then applies them.
     pub(crate) fn commit(&mut self, edits: &[Edit]) -> Result<(), DbError> {
         if self.broken {
@@ -312,6 +335,7 @@ mod tests {
             seq,
             min_ms: -5,
             max_ms: 10,
+            order: seq.min(2),
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Samples older than this, counted back from the newest sample, are dropped; 0 = never.
     pub retention_ms: i64,
+    /// Old blocks go while everything on disk and in the head takes more bytes than this; 0 = off.
+    pub retention_bytes: u64,
     /// How far behind the newest sample a late sample is accepted; 0 = not at all.
     pub out_of_order_window_ms: i64,
     /// How far ahead of the clock a sample may be; 0 = any.
@@ -42,6 +44,7 @@ impl Default for Options {
         Self {
             data_dir: PathBuf::from("data"),
             retention_ms: 15 * 24 * 60 * MINUTE_MS,
+            retention_bytes: 0,
             out_of_order_window_ms: 30 * MINUTE_MS,
             max_future_ms: 10 * MINUTE_MS,
             flush_interval_ms: 30 * MINUTE_MS,

@@ -59,6 +59,10 @@ pub struct DbStats {
     pub flushes: u64,
     /// Failed flushes since start.
     pub flush_failures: u64,
+    /// Blocks written by compactions since start.
+    pub compactions: u64,
+    /// Failed compactions since start.
+    pub compaction_failures: u64,
     /// Damage found since start.
     pub corruptions: Vec<Corruption>,
     /// How long the replay at start took.
@@ -166,6 +170,8 @@ impl Db {
             wal_failure: store.wal.failure().map(|error| error.to_string()),
             flushes: get(&store.counters.flushes),
             flush_failures: get(&store.counters.flush_failures),
+            compactions: get(&store.counters.compactions),
+            compaction_failures: get(&store.counters.compaction_failures),
             corruptions: store.counters.corruptions.lock().clone(),
             replay_ms: get(&store.counters.replay_ms),
             replayed_samples: get(&store.counters.replayed_samples),

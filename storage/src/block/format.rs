@@ -34,6 +34,8 @@ pub(crate) const PAIRS: u32 = 6;
 pub(crate) const POSTINGS_DIRECTORY: u32 = 7;
 /// Roaring bitmaps.
 pub(crate) const POSTINGS: u32 = 8;
+/// `uvarint order`: where the block stands among all; without it at its number.
+pub(crate) const ORDER: u32 = 9;
 /// Checksums of the pages of everything above.
 pub(crate) const PAGE_CHECKSUMS: u32 = 15;
 

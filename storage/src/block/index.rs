@@ -98,20 +98,27 @@ impl Block {
         Ok(series.intersect(within))
     }
 
+    /// Name and value of a pair.
+    pub(crate) fn pair_text(&self, pair: u32) -> Result<(&str, String), Corruption> {
+        let at = self.names.partition_point(|name| name.pairs.end <= pair);
+        let unknown = || self.pages.damage(PAIRS, 0, Malformed("unknown pair id"));
+        let name = self.names.get(at).ok_or_else(unknown)?;
+        let rank = (pair - name.pairs.start) as usize;
+        let value = self.values_of(name)?.get(rank);
+        let value = value.map_err(|m| self.pages.damage(PAIRS, name.dictionary.start, m))?;
+        Ok((&name.text, value))
+    }
+
     /// The labels that pair ids stand for.
     pub(crate) fn labels_of(&self, pairs: &[u32]) -> Result<Labels, Corruption> {
-        let wrong = |what| self.pages.damage(PAIRS, 0, Malformed(what));
         let mut texts: Vec<(&str, String)> = Vec::with_capacity(pairs.len());
         for pair in pairs {
-            let at = self.names.partition_point(|name| name.pairs.end <= *pair);
-            let name = self.names.get(at).ok_or_else(|| wrong("unknown pair id"))?;
-            if texts.last().is_some_and(|(last, _)| *last >= &*name.text) {
-                return Err(wrong("label names of a series do not ascend"));
+            let (name, value) = self.pair_text(*pair)?;
+            if texts.last().is_some_and(|(last, _)| *last >= name) {
+                let wrong = Malformed("label names of a series do not ascend");
+                return Err(self.pages.damage(PAIRS, 0, wrong));
             }
-            let rank = (pair - name.pairs.start) as usize;
-            let value = self.values_of(name)?.get(rank);
-            let value = value.map_err(|m| self.pages.damage(PAIRS, name.dictionary.start, m))?;
-            texts.push((&name.text, value));
+            texts.push((name, value));
         }
         let borrowed: Vec<(&str, &str)> = texts.iter().map(|(n, v)| (*n, v.as_str())).collect();
         Ok(Labels::from_sorted(&borrowed))

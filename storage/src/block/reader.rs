@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::format::{BlockHeader, HASHES, PAIRS, TIMES, VALUES};
+use super::format::{BlockHeader, HASHES, ORDER, PAIRS, TIMES, VALUES};
 use super::pages::{Pages, PagesError};
 use super::pairs::{NameEntry, decode_names};
 use super::series::{self, SeriesRecord};
+use crate::codec::bytes::Cursor;
 use crate::codec::values::MAX_RUN;
 use crate::codec::{Malformed, timestamps, values};
 use crate::error::Corruption;
@@ -17,15 +18,37 @@ use crate::vfs::Mapped;
 pub(crate) struct Block {
     pub(super) pages: Pages,
     pub(super) names: Vec<NameEntry>,
+    order: u64,
     /// Tells open blocks of this process apart.
     instance: u64,
 }
 
 static NEXT_INSTANCE: AtomicU64 = AtomicU64::new(0);
 
+/// The timestamp column decoded last: series of one target share it, and stand together.
+#[derive(Debug)]
+pub(crate) struct ColumnCache {
+    instance: u64,
+    at: usize,
+    times: Vec<i64>,
+}
+
+impl ColumnCache {
+    const EMPTY: Self = Self {
+        instance: u64::MAX,
+        at: 0,
+        times: Vec::new(),
+    };
+}
+
+impl Default for ColumnCache {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 thread_local! {
-    /// The timestamp column decoded last: series of one target share it, and stand together.
-    static LAST_COLUMN: RefCell<(u64, usize, Vec<i64>)> = const { RefCell::new((u64::MAX, 0, Vec::new())) };
+    static LAST_COLUMN: RefCell<ColumnCache> = const { RefCell::new(ColumnCache::EMPTY) };
 }
 
 impl Block {
@@ -38,7 +61,16 @@ impl Block {
             let wrong = Malformed("a number of hashes other than of series");
             return Err(PagesError::Corrupt(pages.damage(HASHES, 0, wrong)));
         }
+        let order = match pages.section_len(ORDER) {
+            0 => pages.header.seq,
+            _ => {
+                let section = pages.section(ORDER).map_err(PagesError::Corrupt)?;
+                let order = Cursor::new(section).uvarint();
+                order.map_err(|m| PagesError::Corrupt(pages.damage(ORDER, 0, m)))?
+            }
+        };
         Ok(Self {
+            order,
             pages,
             names,
             instance: NEXT_INSTANCE.fetch_add(1, Ordering::Relaxed),
@@ -47,6 +79,11 @@ impl Block {
 
     pub(crate) fn header(&self) -> &BlockHeader {
         &self.pages.header
+    }
+
+    /// Where the block stands in the order in which samples were stored.
+    pub(crate) fn order(&self) -> u64 {
+        self.order
     }
 
     pub(crate) fn file_bytes(&self) -> u64 {
@@ -79,33 +116,44 @@ impl Block {
         max_ms: i64,
         out: &mut Columns,
     ) -> Result<(), Corruption> {
-        out.clear();
-        let record = self.record(ordinal)?;
-        LAST_COLUMN.with_borrow_mut(|(instance, at, times)| {
-            if (*instance, *at) != (self.instance, record.times_at) {
-                *instance = u64::MAX;
-                self.times(record.times_at, times)?;
-                (*instance, *at) = (self.instance, record.times_at);
-            }
-            if times.len() != record.sample_count {
-                let wrong = Malformed("a timestamp column of another length");
-                return Err(self.pages.damage(TIMES, record.times_at, wrong));
-            }
-            let from = times.partition_point(|t| *t < min_ms);
-            let to = times.partition_point(|t| *t <= max_ms).max(from);
-            out.times.extend_from_slice(&times[from..to]);
-            self.values(&record, from, to, out)
-        })
+        LAST_COLUMN.with_borrow_mut(|cache| self.read_cached(ordinal, (min_ms, max_ms), cache, out))
     }
 
-    fn times(&self, at: usize, times: &mut Vec<i64>) -> Result<(), Corruption> {
+    /// As [`Block::read`], with a cache of the caller's.
+    pub(crate) fn read_cached(
+        &self,
+        ordinal: u32,
+        (min_ms, max_ms): (i64, i64),
+        cache: &mut ColumnCache,
+        out: &mut Columns,
+    ) -> Result<(), Corruption> {
+        out.clear();
+        let record = self.record(ordinal)?;
+        if (cache.instance, cache.at) != (self.instance, record.times_at) {
+            cache.instance = u64::MAX;
+            self.times(&record, &mut cache.times)?;
+            (cache.instance, cache.at) = (self.instance, record.times_at);
+        }
+        let times = &cache.times;
+        if times.len() != record.sample_count {
+            let wrong = Malformed("a timestamp column of another length");
+            return Err(self.pages.damage(TIMES, record.times_at, wrong));
+        }
+        let from = times.partition_point(|t| *t < min_ms);
+        let to = times.partition_point(|t| *t <= max_ms).max(from);
+        out.times.extend_from_slice(&times[from..to]);
+        self.values(&record, from, to, out)
+    }
+
+    fn times(&self, record: &SeriesRecord, times: &mut Vec<i64>) -> Result<(), Corruption> {
+        let (at, expected) = (record.times_at, record.sample_count);
         // Columns are short; only a damaged or huge one needs more than this.
         let usual = self.pages.bytes_up_to(TIMES, at, 16 << 10)?;
-        if timestamps::decode(usual, times).is_ok() {
+        if timestamps::decode(usual, expected, times).is_ok() {
             return Ok(());
         }
         let all = self.pages.bytes_up_to(TIMES, at, usize::MAX)?;
-        timestamps::decode(all, times).map_err(|m| self.pages.damage(TIMES, at, m))
+        timestamps::decode(all, expected, times).map_err(|m| self.pages.damage(TIMES, at, m))
     }
 
     /// Appends the values of samples `from..to`.

@@ -11,13 +11,14 @@ use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::format::{
-    BlockHeader, HASHES, HEADER_BYTES, PAGE_BYTES, PAGE_CHECKSUMS, PAIRS, POSTINGS,
+    BlockHeader, HASHES, HEADER_BYTES, ORDER, PAGE_BYTES, PAGE_CHECKSUMS, PAIRS, POSTINGS,
     POSTINGS_DIRECTORY, SERIES, SERIES_STARTS, Section, TIMES, VALUES, encode_footer,
 };
 use super::index::DirectoryEntry;
 use super::series::{SeriesRecord, SeriesWriter};
-use crate::codec::values::MAX_RUN;
-use crate::codec::{timestamps, values};
+use crate::codec::bytes::put_uvarint;
+use crate::codec::timestamps;
+use crate::codec::values::{Chooser, MAX_RUN};
 use crate::query::merge::Columns;
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 
@@ -98,6 +99,7 @@ pub(crate) struct BlockWriter {
     max_ms: i64,
     sample_count: u64,
     scratch: Vec<u8>,
+    order: Option<u64>,
 }
 
 impl BlockWriter {
@@ -126,11 +128,17 @@ impl BlockWriter {
             max_ms: i64::MIN,
             sample_count: 0,
             scratch: Vec::new(),
+            order: None,
         })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Places the block among all blocks elsewhere than at its number.
+    pub(crate) fn set_order(&mut self, order: u64) {
+        self.order = Some(order);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -169,9 +177,10 @@ impl BlockWriter {
             run_bytes: Vec::new(),
         };
         self.scratch.clear();
+        let mut chooser = Chooser::default();
         for run in samples.values.chunks(MAX_RUN) {
             let before = self.scratch.len();
-            values::encode(&mut self.scratch, run);
+            chooser.encode(&mut self.scratch, run);
             record.run_bytes.push(self.scratch.len() - before);
         }
         self.output.put(&self.scratch)?;
@@ -210,6 +219,11 @@ impl BlockWriter {
         self.output.section(TIMES, &self.times)?;
         self.index()?;
         self.output.section(HASHES, &self.hashes)?;
+        if let Some(order) = self.order {
+            self.scratch.clear();
+            put_uvarint(&mut self.scratch, order);
+            self.output.section(ORDER, &self.scratch)?;
+        }
         if self.output.page_len > 0 {
             self.output.end_page();
         }

@@ -1,7 +1,9 @@
 //! Runs of integers: delta order 0 to 2, a common divisor taken out, and bit-packed mini-blocks.
 //!
-//! Layout: `u8 options` (bits 0-1 delta order, bit 2 divisor present), `uvarint divisor`?, then the
-//! first `order` values as zigzag varints, then the residuals in mini-blocks of up to 64:
+//! Layout: `u8 options` (bits 0-1 delta order, bit 2 divisor present, bits 3-4 form), `uvarint
+//! divisor`?, then the first `order` values as zigzag varints, then the residuals. Form 1, uniform:
+//! one varint for all. Form 2, sparse: `varint common, uvarint n, n x uvarint gap` and the n others
+//! in mini-blocks. Form 0: mini-blocks of up to 64:
 //! `u8 width | 0x80 if patched, varint min, ceil(len * width / 8) bytes LSB first`, and when patched
 //! `u8 count, u8 high_width, count x u8 position, ceil(count * high_width / 8) bytes of high parts`.
 //! All arithmetic wraps, so every `i64` sequence survives.
@@ -13,6 +15,8 @@ const MINI: usize = 64;
 const MAX_PATCHES: usize = 12;
 const PATCHED: u8 = 0x80;
 const HAS_DIVISOR: u8 = 4;
+const UNIFORM: u8 = 8;
+const SPARSE: u8 = 16;
 
 /// How a mini-block is packed.
 #[derive(Clone, Copy)]
@@ -188,51 +192,177 @@ fn common_divisor(values: &[i64]) -> u64 {
     divisor
 }
 
-/// Appends the smallest encoding of `values`.
-pub(crate) fn encode(out: &mut Vec<u8>, values: &[i64]) {
-    let mut order = 0_usize;
-    let mut heads: [i64; 2] = [0; 2];
-    let mut best: Option<(usize, usize, u64, Vec<i64>)> = None;
-    let mut residuals = values.to_vec();
-    loop {
-        let divisor = common_divisor(&residuals);
-        // i64::MIN has no positive twin, so a divisor must stay inside i64.
-        let divisible = divisor > 1 && i64::try_from(divisor).is_ok();
-        let scaled: Vec<i64> = if divisible {
-            residuals.iter().map(|r| r / divisor as i64).collect()
+/// How residuals are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Minis,
+    Uniform,
+    /// Most residuals are this.
+    Sparse(i64),
+}
+
+/// The value that more than half of the residuals have, if there is one.
+fn majority(residuals: &[i64]) -> Option<i64> {
+    let (mut candidate, mut lead) = (0, 0_usize);
+    for residual in residuals {
+        if lead == 0 {
+            candidate = *residual;
+        }
+        lead = if *residual == candidate {
+            lead + 1
         } else {
-            residuals.clone()
+            lead - 1
         };
-        let divisor = if divisible { divisor } else { 1 };
-        let heads_len: usize = heads[..order]
-            .iter()
-            .map(|head| uvarint_len(zigzag(*head)))
-            .sum();
-        let size =
-            heads_len + minis_len(&scaled) + if divisor > 1 { uvarint_len(divisor) } else { 0 };
-        if best.as_ref().is_none_or(|b| size < b.0) {
-            best = Some((size, order, divisor, scaled));
-        }
-        if order == 2 || residuals.len() < 2 {
-            break;
-        }
-        heads[order] = residuals[0];
-        difference(&mut residuals);
-        order += 1;
     }
-    if let Some((_, order, divisor, residuals)) = best {
-        out.push(order as u8 | if divisor > 1 { HAS_DIVISOR } else { 0 });
-        if divisor > 1 {
-            put_uvarint(out, divisor);
+    let count = residuals.iter().filter(|r| **r == candidate).count();
+    (count * 2 > residuals.len()).then_some(candidate)
+}
+
+/// What differs from `common`: gaps between the places, and the values.
+fn outliers(residuals: &[i64], common: i64) -> (Vec<u64>, Vec<i64>) {
+    let (mut gaps, mut values) = (Vec::new(), Vec::new());
+    let mut next = 0;
+    for (at, residual) in residuals.iter().enumerate() {
+        if *residual != common {
+            gaps.push((at - next) as u64);
+            values.push(*residual);
+            next = at + 1;
         }
-        for head in &heads[..order] {
-            put_varint(out, *head);
-        }
-        put_minis(out, &residuals);
+    }
+    (gaps, values)
+}
+
+/// The shortest form and its bytes.
+fn best_form(residuals: &[i64]) -> (Form, usize) {
+    let minis = (Form::Minis, minis_len(residuals));
+    let Some(common) = majority(residuals) else {
+        return minis;
+    };
+    let head = uvarint_len(zigzag(common));
+    let (gaps, values) = outliers(residuals, common);
+    if values.is_empty() {
+        return (Form::Uniform, head);
+    }
+    let gaps_len: usize = gaps.iter().map(|gap| uvarint_len(*gap)).sum();
+    let count_len = uvarint_len(values.len() as u64);
+    let sparse = head + count_len + gaps_len + minis_len(&values);
+    if sparse < minis.1 {
+        (Form::Sparse(common), sparse)
+    } else {
+        minis
     }
 }
 
-/// Appends `count` decoded values to `out`; the caller has bounded `count`.
+/// Residuals of one delta order, ready to be written.
+struct Candidate {
+    order: usize,
+    divisor: u64,
+    residuals: Vec<i64>,
+    form: Form,
+    bytes: usize,
+}
+
+fn candidate(order: usize, heads: &[i64], residuals: &[i64]) -> Candidate {
+    let divisor = common_divisor(residuals);
+    // i64::MIN has no positive twin, so a divisor must stay inside i64.
+    let divisible = divisor > 1 && i64::try_from(divisor).is_ok();
+    let divisor = if divisible { divisor } else { 1 };
+    let scaled: Vec<i64> = if divisible {
+        residuals.iter().map(|r| r / divisor as i64).collect()
+    } else {
+        residuals.to_vec()
+    };
+    let (form, bytes) = best_form(&scaled);
+    let heads: usize = heads.iter().map(|head| uvarint_len(zigzag(*head))).sum();
+    let divisor_len = if divisible { uvarint_len(divisor) } else { 0 };
+    Candidate {
+        order,
+        divisor,
+        residuals: scaled,
+        form,
+        bytes: bytes + heads + divisor_len,
+    }
+}
+
+/// Appends the smallest encoding of `values`.
+pub(crate) fn encode(out: &mut Vec<u8>, values: &[i64]) {
+    let mut heads = [0_i64; 2];
+    let mut residuals = values.to_vec();
+    let mut best = candidate(0, &[], &residuals);
+    for order in 1..=2 {
+        // Where every residual is the same, another difference cannot be shorter by much.
+        let Some(first) = residuals.first().filter(|_| best.form != Form::Uniform) else {
+            break;
+        };
+        heads[order - 1] = *first;
+        difference(&mut residuals);
+        let next = candidate(order, &heads[..order], &residuals);
+        if next.bytes >= best.bytes {
+            // One more difference would only add noise.
+            break;
+        }
+        best = next;
+    }
+    let divisor_flag = if best.divisor > 1 { HAS_DIVISOR } else { 0 };
+    let form_flag = match best.form {
+        Form::Minis => 0,
+        Form::Uniform => UNIFORM,
+        Form::Sparse(_) => SPARSE,
+    };
+    out.push(best.order as u8 | divisor_flag | form_flag);
+    if best.divisor > 1 {
+        put_uvarint(out, best.divisor);
+    }
+    for head in &heads[..best.order] {
+        put_varint(out, *head);
+    }
+    match best.form {
+        Form::Minis => put_minis(out, &best.residuals),
+        Form::Uniform => put_varint(out, best.residuals[0]),
+        Form::Sparse(common) => {
+            let (gaps, outlying) = outliers(&best.residuals, common);
+            put_varint(out, common);
+            put_uvarint(out, gaps.len() as u64);
+            for gap in gaps {
+                put_uvarint(out, gap);
+            }
+            put_minis(out, &outlying);
+        }
+    }
+}
+
+fn take_minis(cursor: &mut Cursor<'_>, count: usize, out: &mut Vec<i64>) -> Result<(), Malformed> {
+    let mut left = count;
+    while left > 0 {
+        let len = left.min(MINI);
+        take_mini(cursor, len, out)?;
+        left -= len;
+    }
+    Ok(())
+}
+
+fn take_sparse(cursor: &mut Cursor<'_>, count: usize, out: &mut Vec<i64>) -> Result<(), Malformed> {
+    let common = cursor.varint()?;
+    let outlying = cursor.count(1, count)?;
+    let start = out.len();
+    out.resize(start + count, common);
+    let mut places = Vec::with_capacity(outlying);
+    let mut next = start;
+    for _ in 0..outlying {
+        let at = next.saturating_add(cursor.count(0, count)?);
+        places.push(at);
+        next = at.saturating_add(1);
+    }
+    let mut values = Vec::with_capacity(outlying);
+    take_minis(cursor, outlying, &mut values)?;
+    for (at, value) in places.into_iter().zip(values) {
+        *out.get_mut(at)
+            .ok_or(Malformed("outlier lies outside its run"))? = value;
+    }
+    Ok(())
+}
+
+/// Appends `count` values.
 pub(crate) fn decode(
     cursor: &mut Cursor<'_>,
     count: usize,
@@ -240,7 +370,8 @@ pub(crate) fn decode(
 ) -> Result<(), Malformed> {
     let options = cursor.u8()?;
     let order = usize::from(options & 3);
-    if order > 2 || options > 7 || order > count {
+    let form = options & (UNIFORM | SPARSE);
+    if order > 2 || options > 31 || form == UNIFORM | SPARSE || order > count {
         return Err(Malformed("unknown integer options"));
     }
     let divisor = if options & HAS_DIVISOR != 0 {
@@ -253,13 +384,15 @@ pub(crate) fn decode(
         *head = cursor.varint()?;
     }
     let start = out.len();
-    let mut left = count - order;
     // Heads are put back by summing up, so their places are kept free.
     out.resize(start + order, 0);
-    while left > 0 {
-        let len = left.min(MINI);
-        take_mini(cursor, len, out)?;
-        left -= len;
+    match form {
+        UNIFORM => {
+            let common = cursor.varint()?;
+            out.resize(start + count, common);
+        }
+        SPARSE => take_sparse(cursor, count - order, out)?,
+        _ => take_minis(cursor, count - order, out)?,
     }
     let values = &mut out[start..];
     if divisor != 1 {
@@ -295,11 +428,15 @@ mod tests {
     #[test]
     fn regular_sequences_are_tiny() {
         let line: Vec<i64> = (0..512).map(|i| 1_700_000_000_000 + i * 15_000).collect();
-        assert!(round_trip(&line) < 30, "{}", round_trip(&line));
-        assert!(round_trip(&[7; 512]) < 30);
+        assert!(round_trip(&line) < 12, "{}", round_trip(&line));
+        assert!(round_trip(&[7; 512]) < 4);
         let mut spiky = vec![0; 512];
         spiky[100] = i64::MAX;
         assert!(round_trip(&spiky) < 50, "patches keep one spike cheap");
+        let mut steps = vec![5; 300];
+        steps[20..].fill(6);
+        steps[290..].fill(1 << 40);
+        assert!(round_trip(&steps) < 24, "few changes take few bytes");
         round_trip(&[]);
         round_trip(&[i64::MIN, i64::MAX, i64::MIN, 0, -1]);
         round_trip(&[i64::MIN; 3]);

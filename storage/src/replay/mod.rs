@@ -23,7 +23,7 @@ use crate::wal::segment::{self, HEADER_BYTES, HeaderError, SegmentHeader};
 use crate::wal::writer::{ClosedSegment, WalPosition};
 
 /// Below this much WAL a second thread is not worth its start.
-const MIN_PARALLEL_BYTES: usize = 1 << 20;
+const MIN_PARALLEL_BYTES: usize = 32 << 10;
 
 /// How far the replay at start is. Shared with whoever shows it.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! The store as a whole, against a simple model, on disks that crash and fail.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod compaction;
 mod crash;
 mod damage;
 mod faults;

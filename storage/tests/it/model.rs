@@ -1,5 +1,5 @@
 //! Random operations against a map: appends, late samples, duplicates, conflicts, flushes,
-//! retention, clean reopen and crash.
+//! compactions, retention, clean reopen and crash.
 
 use tenbin_model::{Sample, TimeRange};
 use tenbin_storage::vfs::{CrashMode, SimVfs};
@@ -157,7 +157,10 @@ fn run(seed: u64, steps: usize) {
             80..86 => {
                 world.db.flush().unwrap();
             }
-            86..90 => world.retention(),
+            86..88 => world.retention(),
+            88..90 => {
+                world.db.compact().unwrap();
+            }
             90..94 => {
                 world.db.close().unwrap();
                 world.db = open(&world.disk, &retaining()).unwrap();
