@@ -48,6 +48,11 @@ struct StorageFlags {
     #[arg(long = "storage.tsdb.retention.time", value_name = "DURATION", default_value = "15d",
           value_parser = duration)]
     retention_ms: i64,
+    /// Most bytes that everything stored may take; the oldest blocks go first. Units B, KB, MB, GB,
+    /// TB, PB, EB (powers of 1024); 0 = no limit.
+    #[arg(long = "storage.tsdb.retention.size", value_name = "SIZE", default_value = "0",
+          value_parser = size)]
+    retention_bytes: u64,
     /// How late a sample may arrive. (Prometheus' default is 0s; see docs/COMPAT.md.)
     #[arg(long = "storage.tsdb.out-of-order-time-window", value_name = "DURATION",
           default_value = "30m", value_parser = duration)]
@@ -182,6 +187,29 @@ fn duration(text: &str) -> Result<i64, String> {
     parse_duration_ms(text).map_err(|e| e.to_string())
 }
 
+/// A size as Prometheus writes it: `512MB`, powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.to_ascii_uppercase().as_str() {
+        "B" => 0,
+        "" if text == "0" => 0,
+        "KB" => 10,
+        "MB" => 20,
+        "GB" => 30,
+        "TB" => 40,
+        "PB" => 50,
+        "EB" => 60,
+        _ => return Err("expected a number with a unit: B, KB, MB, GB, TB, PB, EB".to_owned()),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "expected a number before the unit".to_owned())?;
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| "size out of range".to_owned())
+}
+
 fn wal_sync(text: &str) -> Result<WalSync, String> {
     match text {
         "group" => Ok(WalSync::Group),
@@ -263,13 +291,14 @@ impl Flags {
         let cors = CorsPolicy::new(&self.web.cors_origin)
             .map_err(|e| format!("{e} (flag --web.cors.origin)"))?;
         let features = features(&self.enable_feature)?;
-        let retention_text = format_duration_ms(self.storage.retention_ms);
+        let retention_text = self.retention_text();
         Ok(ServerSettings {
             addresses,
             max_connections: self.web.max_connections,
             storage: Options {
                 data_dir: self.storage.path.clone(),
                 retention_ms: self.storage.retention_ms,
+                retention_bytes: self.storage.retention_bytes,
                 out_of_order_window_ms: self.storage.out_of_order_window_ms,
                 wal_sync: self.storage.wal_sync,
                 max_series: self.storage.max_series,
@@ -293,6 +322,18 @@ impl Flags {
                 cors,
             },
         })
+    }
+
+    /// Retention as `/api/v1/status/runtimeinfo` shows it: `15d or 512MiB`.
+    fn retention_text(&self) -> String {
+        let mut parts = Vec::new();
+        if self.storage.retention_ms > 0 {
+            parts.push(format_duration_ms(self.storage.retention_ms));
+        }
+        if self.storage.retention_bytes > 0 {
+            parts.push(format!("{}MiB", self.storage.retention_bytes >> 20));
+        }
+        parts.join(" or ")
     }
 
     fn write_limits(&self) -> WriteLimits {
@@ -369,6 +410,11 @@ impl Flags {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
+        let retention_bytes = storage.retention_bytes;
+        listing.insert(
+            "storage.tsdb.retention.size".to_owned(),
+            format!("{retention_bytes}B"),
+        );
         listing.insert(
             "query.max-memory".to_owned(),
             query.max_memory_bytes.to_string(),
@@ -424,6 +470,11 @@ mod tests {
             WalSync::Interval(Duration::from_secs(1))
         );
         assert!(settings.app.engine.features.experimental_functions);
+        let sized = parse(&["--storage.tsdb.retention.size=512MB"])
+            .settings()
+            .unwrap();
+        assert_eq!(sized.storage.retention_bytes, 512 << 20);
+        assert!(size("5").is_err() && size("5XB").is_err() && size("99EB").is_err());
         let unknown = parse(&["--enable-feature=nope"]).settings().err().unwrap();
         assert_eq!(unknown, "unknown feature \"nope\" (flag --enable-feature)");
         let wrong = Flags::try_parse_from(["tenbin", "--storage.wal-sync=never"]);

@@ -163,7 +163,12 @@ impl Running {
         let client = Client::default();
         let post = |path: &str| client.post(&format!("{}{path}", self.url), &[], &[]);
         let answers = match self.system {
-            System::Tenbin => vec![post("/api/v1/admin/tsdb/flush")?],
+            System::Tenbin => {
+                vec![
+                    post("/api/v1/admin/tsdb/flush")?,
+                    post("/api/v1/admin/tsdb/compact")?,
+                ]
+            }
             System::Prometheus => vec![post("/api/v1/admin/tsdb/snapshot")?],
             System::VictoriaMetrics => {
                 vec![

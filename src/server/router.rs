@@ -54,6 +54,10 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/status/tsdb", get(status::tsdb))
         .route("/status/walreplay", get(status::walreplay))
         .route("/admin/tsdb/flush", post(admin::flush).put(admin::flush))
+        .route(
+            "/admin/tsdb/compact",
+            post(admin::compact).put(admin::compact),
+        )
         .layer(CompressionLayer::new())
         .route("/write", post(write::write))
         .layer(from_fn_with_state(Arc::clone(app), cors::layer));

@@ -20,9 +20,6 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a client may take for the header of its first request.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often retention is enforced.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
-
 /// Settings of the whole server.
 pub struct ServerSettings {
     /// Where to listen.
@@ -77,13 +74,11 @@ pub async fn serve(settings: ServerSettings) -> Result<(), ServeError> {
         tracing::info!(%address, "listening");
     }
     let db = open(&app, clock, settings.storage).await?;
-    let retention = tokio::spawn(enforce_retention(Arc::clone(&db)));
     wait_for_stop(&app).await;
     tracing::info!("stopping: draining requests");
     app.set_stopping();
     handle.graceful_shutdown(Some(DRAIN_DEADLINE));
     while servers.join_next().await.is_some() {}
-    retention.abort();
     tokio::task::spawn_blocking(move || match db.close() {
         Ok(()) => tracing::info!("database closed"),
         Err(error) => tracing::error!(%error, "closing the database"),
@@ -119,19 +114,6 @@ async fn open(
         "database open; ready for requests"
     );
     Ok(db)
-}
-
-async fn enforce_retention(db: Arc<Db>) {
-    loop {
-        tokio::time::sleep(RETENTION_INTERVAL).await;
-        let db = Arc::clone(&db);
-        match tokio::task::spawn_blocking(move || db.enforce_retention()).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(blocks)) => tracing::info!(blocks, "retention: old blocks removed"),
-            Ok(Err(error)) => tracing::error!(%error, "retention"),
-            Err(error) => tracing::error!(%error, "retention thread"),
-        }
-    }
 }
 
 async fn wait_for_stop(app: &App) {
