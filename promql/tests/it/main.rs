@@ -8,3 +8,4 @@
 mod limits;
 mod naive;
 mod scripts;
+mod stats;
