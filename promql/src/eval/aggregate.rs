@@ -110,7 +110,6 @@ impl<'a> Evaluator<'a> {
         self.for_each_series(&aggregate.input, grid, &mut |evaluator, series| {
             let number = numbers.number(&grouping, &series.labels);
             if number == groups.len() {
-                evaluator.budget.charge(grid.steps as u64)?;
                 evaluator.budget.charge_bytes(32 * grid.steps as u64)?;
                 groups.push(Group {
                     labels: grouping.group_labels(&series.labels),
@@ -125,7 +124,6 @@ impl<'a> Evaluator<'a> {
         })?;
         let mut all = Vec::with_capacity(groups.len());
         for group in groups {
-            self.budget.release(grid.steps as u64);
             self.budget.release_bytes(32 * grid.steps as u64);
             if let Some(series) = self.finish_group(group, span) {
                 self.budget.charge_series(&series)?;
@@ -184,6 +182,7 @@ impl<'a> Evaluator<'a> {
         let (param, param_span) = self.aggregation_param(aggregate, grid)?;
         let span = aggregate.input.span;
         let input = self.eval_vector(&aggregate.input, grid)?;
+        self.budget.touch(grid.steps as u64)?;
         let range = ParamRange::of(&param);
         if range.has_nan {
             self.notes.invalid_quantile(f64::NAN, param_span);
@@ -227,11 +226,13 @@ impl<'a> Evaluator<'a> {
                 }
             }
             if !series.is_empty() {
-                self.budget.charge_series(&series)?;
                 all.push(series);
             }
         }
         self.budget.release_series(&input);
+        for series in &all {
+            self.budget.charge_series(series)?;
+        }
         Ok(all)
     }
 

@@ -10,6 +10,13 @@ use crate::eval::grid::Grid;
 use crate::eval::names::settle_duplicates;
 use crate::eval::plan::{Binary, BinaryShape, Kind};
 
+/// Samples of all series, and those at the last step.
+pub(crate) fn totals(all: &[Series], grid: &Grid) -> (u64, u64) {
+    let last = grid.steps - 1;
+    let at_last = all.iter().filter(|series| series.floats.get(last));
+    (all.iter().map(Series::size).sum(), at_last.count() as u64)
+}
+
 impl Evaluator<'_> {
     /// Evaluates a chain of binary operations from its first term on. The chain is walked, not
     /// recursed into: it may have a thousand terms.
@@ -79,6 +86,7 @@ impl Evaluator<'_> {
             keep_right: swapped && binary.op.is_comparison(),
             span: binary.span,
         };
+        let inputs = totals(&all, grid);
         let drops_name = changes_meaning(binary.op) || binary.return_bool;
         let mut kept = Vec::with_capacity(all.len());
         for mut series in all {
@@ -94,6 +102,9 @@ impl Evaluator<'_> {
             }
             kept.push(series);
         }
+        // Prometheus holds operands, those of the step at hand once more, and results.
+        let scalar = grid.steps as u64 + 1;
+        self.budget.touch(inputs.0 + inputs.1 + scalar)?;
         let delayed = self.delayed_name_removal();
         settle_duplicates(kept, grid, delayed).map(Data::Vector)
     }

@@ -109,6 +109,13 @@ impl Budget {
         self.live_samples = self.live_samples.saturating_sub(samples);
     }
 
+    /// Takes `samples` for a moment: what Prometheus holds beside what is held here.
+    pub(crate) fn touch(&mut self, samples: u64) -> Result<(), EvalError> {
+        self.charge(samples)?;
+        self.release(samples);
+        Ok(())
+    }
+
     /// Replaces a charge of `before` samples by one of `after`.
     pub(crate) fn adjust(&mut self, before: u64, after: u64) -> Result<(), EvalError> {
         self.release(before);

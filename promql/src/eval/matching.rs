@@ -14,6 +14,7 @@ use crate::ast::{MatchCardinality, VectorMatching};
 use crate::error::EvalError;
 use crate::eval::Evaluator;
 use crate::eval::arithmetic::{Operand, Operation, changes_meaning};
+use crate::eval::binary::totals;
 use crate::eval::column::{Presence, Series};
 use crate::eval::grid::Grid;
 use crate::eval::grouping::{Grouping, Groups};
@@ -239,6 +240,9 @@ impl Evaluator<'_> {
         for series in &result {
             self.budget.charge_series(series)?;
         }
+        // Those of the step at hand are held once more.
+        let at_step = totals(lhs, grid).1 + totals(rhs, grid).1;
+        self.budget.touch(at_step)?;
         self.budget.release_series(lhs);
         self.budget.release_series(rhs);
         let delayed = self.delayed_name_removal();

@@ -167,12 +167,14 @@ impl<'a> Evaluator<'a> {
         visit: Visit<'_, 'a>,
     ) -> Result<(), EvalError> {
         let mut all = self.eval_vector(node, grid)?;
+        let mut held = 0;
         for series in &mut all {
             let size = series.size();
             if let Fate::Done = visit(self, series)? {
-                self.budget.release(size);
+                held += size;
             }
         }
+        self.budget.release(held);
         Ok(())
     }
 

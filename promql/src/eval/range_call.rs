@@ -256,6 +256,7 @@ impl<'a> Evaluator<'a> {
         // Series may become equal by losing their names at once. Absence has no series to compare.
         let names_may_clash = !self.delayed_name_removal() && !function.makes_absence;
         let mut unique = names_may_clash.then(HashSet::new);
+        let mut held = 0;
         for at in 0..input.len() {
             self.budget.check()?;
             input.read(at, covers, &mut samples)?;
@@ -272,8 +273,9 @@ impl<'a> Evaluator<'a> {
             if samples.is_empty() {
                 continue;
             }
-            let held = samples.len() as u64;
-            self.budget.charge(held)?;
+            let read_bytes = 16 * samples.len() as u64;
+            self.budget.charge_bytes(read_bytes)?;
+            self.tally.widest = 0;
             let labels = input.labels(at)?;
             out.reset();
             let mut state = CallState {
@@ -289,7 +291,10 @@ impl<'a> Evaluator<'a> {
             } else {
                 slide_mixed(&samples, frame, &mut state, &mut out, function.mixed)?;
             }
-            self.budget.release(held);
+            self.budget.release_bytes(read_bytes);
+            // Of the samples, Prometheus holds a window at a time.
+            let window = self.tally.widest;
+            self.budget.touch(window)?;
             if self.tally.is_stopped() {
                 self.budget.check()?;
             }
@@ -308,8 +313,11 @@ impl<'a> Evaluator<'a> {
             {
                 return Err(names::same_labelset());
             }
-            self.hand_on(&mut out, visit)?;
+            self.budget.charge(window)?;
+            held += self.hand_on(&mut out, visit)?;
+            self.budget.release(window);
         }
+        self.budget.release(held);
         self.buffer = samples;
         Ok(())
     }

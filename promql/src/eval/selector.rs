@@ -63,6 +63,9 @@ pub(crate) fn current_values<'s>(
     }
 }
 
+/// Samples found are counted for many steps at once.
+const SAMPLES_AT_ONCE: u64 = 1 << 12;
+
 /// [`current_values`] of a series without histograms, into a column.
 fn fill_floats(
     samples: &SampleBuffer,
@@ -75,22 +78,32 @@ fn fill_floats(
     let times = samples.timestamps_ms.as_slice();
     let values = &samples.values[..times.len()];
     let lookups = Lookups::new(time, grid);
-    let mut next = 0;
+    let per_step = tally.per_step.is_some();
+    let (mut next, mut found, mut stopped) = (0, 0, false);
     out.fill_floats(|step| {
         let at_ms = lookups.at(step);
         while next < times.len() && times[next] <= at_ms {
             next += 1;
         }
-        if next == 0 || times[next - 1] <= at_ms.saturating_sub(lookback_ms) {
+        if stopped || next == 0 || times[next - 1] <= at_ms.saturating_sub(lookback_ms) {
             return None;
         }
         let value = values[next - 1];
         if is_stale(value) {
             return None;
         }
-        tally.sample(step, 1);
+        found += 1;
+        if per_step {
+            tally.sample(step, 1);
+        } else if found % SAMPLES_AT_ONCE == 0 {
+            tally.samples(SAMPLES_AT_ONCE);
+            stopped = tally.is_stopped();
+        }
         Some(value)
     });
+    if !per_step {
+        tally.samples(found % SAMPLES_AT_ONCE);
+    }
 }
 
 impl<'a> Evaluator<'a> {
@@ -136,13 +149,16 @@ impl<'a> Evaluator<'a> {
         }
         let mut samples = std::mem::take(&mut self.buffer);
         let mut out = Series::new(Labels::empty(), grid.steps);
+        let mut held = 0;
         for at in 0..set.len() {
             self.budget.check()?;
             set.read(at, range, &mut samples)?;
             if samples.is_empty() {
                 continue;
             }
-            self.budget.charge(samples.len() as u64)?;
+            // Prometheus does not count what it reads, only what it finds.
+            let read_bytes = 16 * samples.len() as u64;
+            self.budget.charge_bytes(read_bytes)?;
             out.reset();
             if selector.stats_only && !samples.histograms.is_empty() {
                 let buffered = Buffered {
@@ -151,7 +167,6 @@ impl<'a> Evaluator<'a> {
                 };
                 keep_stats(&mut samples, grid, selector.time, 0, buffered);
             }
-            let held = samples.len() as u64;
             if selector.smoothed {
                 let labels = set.labels(at)?;
                 self.fill_smoothed(&mut samples, selector, &labels, grid, &mut out);
@@ -167,15 +182,16 @@ impl<'a> Evaluator<'a> {
             } else {
                 self.fill_mixed(&samples, selector, grid, &mut out);
             }
-            self.budget.release(held);
+            self.budget.release_bytes(read_bytes);
             if self.tally.is_stopped() {
                 self.budget.check()?;
             }
             if !out.is_empty() {
                 out.labels = set.labels(at)?;
-                self.hand_on(&mut out, visit)?;
+                held += self.hand_on(&mut out, visit)?;
             }
         }
+        self.budget.release(held);
         self.buffer = samples;
         Ok(())
     }
@@ -207,17 +223,18 @@ impl<'a> Evaluator<'a> {
         );
     }
 
-    /// Charges a series, hands it on, and releases it unless it was kept.
+    /// Charges a series and hands it on. Returns what is to be released when all series were handed
+    /// on: until then Prometheus holds those that were only looked at, too.
     pub(crate) fn hand_on(
         &mut self,
         series: &mut Series,
         visit: Visit<'_, 'a>,
-    ) -> Result<(), EvalError> {
+    ) -> Result<u64, EvalError> {
         let size = series.size();
         self.budget.charge(size)?;
-        if let Fate::Done = visit(self, series)? {
-            self.budget.release(size);
-        }
-        Ok(())
+        Ok(match visit(self, series)? {
+            Fate::Done => size,
+            Fate::Kept => 0,
+        })
     }
 }

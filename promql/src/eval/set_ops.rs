@@ -6,6 +6,7 @@
 use crate::ast::{BinaryOp, VectorMatching};
 use crate::error::EvalError;
 use crate::eval::Evaluator;
+use crate::eval::binary::totals;
 use crate::eval::column::{Presence, Series};
 use crate::eval::grid::Grid;
 use crate::eval::matching::Signatures;
@@ -30,6 +31,7 @@ impl Evaluator<'_> {
         rhs: Vec<Series>,
         grid: &Grid,
     ) -> Result<Vec<Series>, EvalError> {
+        let inputs = [totals(&lhs, grid), totals(&rhs, grid)];
         let mut signatures = Signatures::new(matching);
         let left = signatures.numbers(&lhs);
         let right = signatures.numbers(&rhs);
@@ -58,6 +60,9 @@ impl Evaluator<'_> {
             }
             self.budget.release_series(&rhs);
         }
+        // Prometheus holds operands, those of the step at hand once more, and results.
+        let held: u64 = inputs.iter().map(|(all, last)| all + last).sum();
+        self.budget.touch(held)?;
         result.retain(|series| !series.is_empty());
         let delayed = self.delayed_name_removal();
         settle_duplicates(result, grid, delayed)

@@ -20,6 +20,8 @@ pub(crate) struct Tally {
     pub(crate) per_step: Option<Vec<u64>>,
     /// What is read is the result of a subquery, whose samples were counted when it was evaluated.
     pub(crate) nothing_read: bool,
+    /// Samples of the widest window since this was last set to zero.
+    pub(crate) widest: u64,
     watch: Watch,
 }
 
@@ -41,6 +43,7 @@ impl Tally {
             read: 0,
             per_step: per_step.then(|| vec![0; steps]),
             nothing_read: false,
+            widest: 0,
             watch: Watch {
                 deadline: budget.deadline(),
                 cancel: budget.cancel_token().clone(),
@@ -57,6 +60,7 @@ impl Tally {
             read: 0,
             per_step: None,
             nothing_read: false,
+            widest: 0,
             watch: Watch {
                 next: WORK_BETWEEN_LOOKS,
                 ..self.watch.clone()
@@ -85,15 +89,36 @@ impl Tally {
             watch.cancel.is_cancelled() || watch.deadline.is_some_and(|at| Instant::now() >= at);
     }
 
+    /// Counts windows of `all` samples together, of which `new` were not in the one before each and
+    /// the widest had `widest`.
+    #[inline]
+    pub(crate) fn windows(&mut self, all: u64, new: u64, widest: u64) {
+        self.total += all;
+        self.widest = self.widest.max(widest);
+        self.work();
+        if !self.nothing_read {
+            self.read += new;
+        }
+    }
+
     /// Counts a window of `all` samples at `step`, of which `new` were not in the one before.
     #[inline]
     pub(crate) fn window(&mut self, step: usize, all: u64, new: u64) {
         self.total += all;
+        self.widest = self.widest.max(all);
         self.work();
         if !self.nothing_read {
             self.read += new;
         }
         self.at_step(step, all);
+    }
+
+    /// Counts samples of an instant selector at several steps.
+    #[inline]
+    pub(crate) fn samples(&mut self, count: u64) {
+        self.total += count;
+        self.read += count;
+        self.work();
     }
 
     /// Counts the sample of an instant selector at `step`.

@@ -194,7 +194,7 @@ pub(crate) fn slide_bounds(
     let lookups = Lookups::new(frame.time, &frame.grid);
     let per_step = tally.per_step.is_some();
     let (mut low, mut high, mut seen) = (0, 0, 0);
-    let (mut all, mut new) = (0, 0);
+    let (mut all, mut new, mut widest) = (0, 0, 0);
     out.fill_floats(|step| {
         let end_ms = lookups.at(step);
         let start_ms = end_ms.saturating_sub(frame.range_ms);
@@ -204,11 +204,16 @@ pub(crate) fn slide_bounds(
         while low < high && times[low] <= start_ms {
             low += 1;
         }
-        all += (high - low) as u64;
+        let size = (high - low) as u64;
+        all += size;
+        widest = size.max(widest);
         new += (high - seen.max(low)) as u64;
         seen = high;
-        if per_step || step % STEPS_AT_ONCE == STEPS_AT_ONCE - 1 {
+        if per_step {
             tally.window(step, all, new);
+            (all, new) = (0, 0);
+        } else if step % STEPS_AT_ONCE == STEPS_AT_ONCE - 1 {
+            tally.windows(all, new, widest);
             (all, new) = (0, 0);
         }
         if low == high || tally.is_stopped() {
@@ -221,7 +226,7 @@ pub(crate) fn slide_bounds(
             end_ms,
         })
     });
-    tally.window(frame.grid.steps.saturating_sub(1), all, new);
+    tally.windows(all, new, widest);
 }
 
 /// [`slide`] for a series with histograms, or with floats and histograms.

@@ -9,6 +9,7 @@ use tenbin_model::{Labels, METRIC_NAME, MatchOp, Matcher};
 
 use crate::error::EvalError;
 use crate::eval::Evaluator;
+use crate::eval::binary::totals;
 use crate::eval::column::{Data, Presence, Series};
 use crate::eval::grid::Grid;
 use crate::eval::plan::{Call, Kind, Node};
@@ -72,6 +73,7 @@ pub(crate) fn absent(
 ) -> Result<Data, EvalError> {
     let all = evaluator.eval_vector(&call.args[0], grid)?;
     let gaps = absence(&all, call, grid);
+    evaluator.budget.touch(totals(&all, grid).1)?;
     evaluator.budget.release_series(&all);
     for series in &gaps {
         evaluator.budget.charge_series(series)?;

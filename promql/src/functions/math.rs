@@ -8,6 +8,7 @@ use std::f64::consts::PI;
 
 use crate::error::EvalError;
 use crate::eval::Evaluator;
+use crate::eval::binary::totals;
 use crate::eval::column::{Data, Scalars, Series};
 use crate::eval::grid::Grid;
 use crate::eval::names::settle_duplicates;
@@ -76,6 +77,7 @@ pub(crate) fn on_floats(
     grid: &Grid,
     mut change: impl FnMut(&mut Series),
 ) -> Result<Data, EvalError> {
+    let inputs = totals(&all, grid);
     let mut kept = Vec::with_capacity(all.len());
     for mut series in all {
         let before = series.size();
@@ -88,6 +90,8 @@ pub(crate) fn on_floats(
         evaluator.drop_name(&mut series);
         kept.push(series);
     }
+    // Prometheus holds the input, that of the step at hand once more, and the result.
+    evaluator.budget.touch(inputs.0 + inputs.1)?;
     let delayed = evaluator.delayed_name_removal();
     settle_duplicates(kept, grid, delayed).map(Data::Vector)
 }

@@ -5,14 +5,17 @@
 //! once per series; a window without one needs only its first and last sample. Source: Prometheus
 //! `extrapolatedRate`, `extendedRate` and `instantValue`.
 
+mod plain;
+
 use tenbin_model::SampleBuffer;
 
 use crate::error::EvalError;
 use crate::eval::column::Series;
 use crate::eval::grid::seconds;
-use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide, slide_bounds};
+use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide};
 use crate::functions::histogram::rate as histogram_rate;
 use crate::value::SampleValue;
+use plain::{Remembered, plain_growth};
 
 /// Which of the family is computed.
 #[derive(Debug, Clone, Copy)]
@@ -137,76 +140,6 @@ pub(crate) fn extrapolate(
     })
 }
 
-/// The extrapolation of the window before, which most windows of a regularly sampled series share:
-/// it depends on where the samples lie in the window only, unless the zero point comes in between.
-#[derive(Debug, Default)]
-struct Remembered {
-    /// Distances from the window's start to the first sample, on to the last, on to the end.
-    distances: (i64, i64, i64),
-    samples: usize,
-    factor: f64,
-    /// The extrapolated and the sampled length, for the question whether the zero point matters.
-    to_start: f64,
-    sampled: f64,
-    valid: bool,
-}
-
-impl Remembered {
-    /// The factor for a window without a start timestamp inside, if it was computed before.
-    #[inline]
-    fn factor(&self, extent: &Extent, growth: Growth, raw: f64, first: f64) -> Option<f64> {
-        let known =
-            self.valid && self.samples == extent.samples && self.distances == distances(extent);
-        if !known {
-            return None;
-        }
-        if growth.counter && raw > 0.0 && first >= 0.0 {
-            // With the first value at least the growth, the zero point lies at least as far back
-            // as the samples reach, so there is no need to divide.
-            let far = first >= raw && self.sampled >= self.to_start;
-            if !far && self.sampled * (first / raw) < self.to_start {
-                return None;
-            }
-        }
-        Some(self.factor)
-    }
-}
-
-impl Remembered {
-    /// The growth in a window without a start timestamp, computed anew and remembered.
-    #[cold]
-    fn compute(
-        &mut self,
-        extent: &Extent,
-        range_s: f64,
-        growth: Growth,
-        raw: f64,
-        first: f64,
-    ) -> Option<f64> {
-        let found = extrapolate(extent, range_s, growth, raw, first)?;
-        if !found.limited {
-            *self = Self {
-                distances: distances(extent),
-                samples: extent.samples,
-                factor: found.factor,
-                to_start: found.to_start,
-                sampled: found.sampled,
-                valid: true,
-            };
-        }
-        Some(raw * found.factor)
-    }
-}
-
-#[inline]
-fn distances(extent: &Extent) -> (i64, i64, i64) {
-    (
-        extent.first_ms - extent.start_ms,
-        extent.last_ms - extent.first_ms,
-        extent.end_ms - extent.last_ms,
-    )
-}
-
 /// The growth in a window; `resets` are the positions of resets among all samples of the series,
 /// ascending, of which those after the window's first sample count.
 #[inline]
@@ -235,23 +168,15 @@ fn extrapolated(
         start_ms: window.start_ms,
         end_ms: window.end_ms,
     };
-    if extent.first_start == 0
-        && let Some(factor) = remembered.factor(&extent, growth, raw, values[0])
-    {
-        return Some(raw * factor);
+    if extent.first_start == 0 {
+        return match remembered.factor(&extent, growth, raw, values[0]) {
+            Some(factor) => Some(raw * factor),
+            None => remembered.compute(&extent, range_s, growth, raw, values[0]),
+        };
     }
     let found = extrapolate(&extent, range_s, growth, raw, values[0])?;
     if found.add_first {
         raw += values[0];
-    } else if !found.limited {
-        *remembered = Remembered {
-            distances: distances(&extent),
-            samples: extent.samples,
-            factor: found.factor,
-            to_start: found.to_start,
-            sampled: found.sampled,
-            valid: true,
-        };
     }
     Some(raw * found.factor)
 }
@@ -327,45 +252,6 @@ fn growth_floats(
             .notes
             .start_time_overlap(state.metric, overlapping_windows, state.span);
     }
-}
-
-/// The growth in plain windows of samples without start timestamps.
-fn plain_growth(
-    samples: &SampleBuffer,
-    frame: &Frame,
-    state: &mut CallState<'_>,
-    out: &mut Series,
-    growth: Growth,
-    resets: &[usize],
-) {
-    let range_s = seconds(frame.range_ms);
-    let times = samples.timestamps_ms.as_slice();
-    let values = &samples.values[..times.len()];
-    let mut rest = resets;
-    let mut remembered = Remembered::default();
-    slide_bounds(times, frame, state.tally, out, |bounds| {
-        let (low, last) = (bounds.low, bounds.high - 1);
-        let first = values[low];
-        let mut raw = values[last] - first;
-        while rest.first().is_some_and(|at| *at <= low) {
-            rest = &rest[1..];
-        }
-        for at in rest.iter().take_while(|at| **at <= last) {
-            raw += values[at - 1];
-        }
-        let extent = Extent {
-            first_ms: times[low],
-            last_ms: times[last],
-            samples: bounds.high - low,
-            first_start: 0,
-            start_ms: bounds.start_ms,
-            end_ms: bounds.end_ms,
-        };
-        if let Some(factor) = remembered.factor(&extent, growth, raw, first) {
-            return Some(raw * factor);
-        }
-        remembered.compute(&extent, range_s, growth, raw, first)
-    });
 }
 
 fn growth_mixed(

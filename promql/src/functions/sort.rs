@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 
 use crate::error::EvalError;
 use crate::eval::Evaluator;
+use crate::eval::binary::totals;
 use crate::eval::column::{Data, Series};
 use crate::eval::grid::Grid;
 use crate::eval::plan::Call;
@@ -66,6 +67,7 @@ fn sorted_by_value(
 ) -> Result<Data, EvalError> {
     let all = evaluator.eval_vector(&call.args[0], grid)?;
     warn_in_range_query(evaluator, call, grid);
+    let inputs = totals(&all, grid);
     let mut kept = Vec::with_capacity(all.len());
     for mut series in all {
         let before = series.size();
@@ -75,6 +77,7 @@ fn sorted_by_value(
             kept.push(series);
         }
     }
+    evaluator.budget.touch(inputs.0 + inputs.1)?;
     if grid.is_instant() {
         sort_by_value(&mut kept, |series: &Series| series.values[0], descending);
     }

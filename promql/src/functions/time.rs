@@ -3,6 +3,7 @@
 use tenbin_model::Labels;
 
 use crate::error::EvalError;
+use crate::eval::binary::totals;
 use crate::eval::column::{Data, Scalars, Series};
 use crate::eval::grid::Grid;
 use crate::eval::plan::{Call, Kind, Selector};
@@ -251,6 +252,7 @@ fn times_of_selector(
         all.push(series);
     }
     evaluator.buffer = samples;
+    evaluator.budget.touch(totals(&all, grid).1)?;
     let delayed = evaluator.delayed_name_removal();
     names::settle_duplicates(all, grid, delayed).map(Data::Vector)
 }

@@ -11,3 +11,4 @@ mod limits;
 mod naive;
 mod parse_scripts;
 mod scripts;
+mod stats;
