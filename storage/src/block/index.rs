@@ -3,8 +3,10 @@
 //! `POSTINGS_DIRECTORY` has 9 bytes per pair: `u8 kind, u32 a, u32 b`; kind 1: the series `a .. a +
 //! b`; kind 2: a portable roaring bitmap of `b` bytes at offset `a` of `POSTINGS`.
 
+use std::collections::BTreeSet;
+
 use croaring::{Bitmap, Portable};
-use tenbin_model::{Labels, StoreError};
+use tenbin_model::{Labels, Matcher, StoreError};
 
 use super::format::{PAIRS, POSTINGS, POSTINGS_DIRECTORY};
 use super::pages::Pages;
@@ -124,19 +126,28 @@ impl Block {
         Ok(Labels::from_sorted(&borrowed))
     }
 
-    /// Calls `each` with pair and value of `name` until it fails.
+    /// Calls `each` with pair and value of `name`, for values that begin with `prefix`, until it
+    /// fails.
     fn each_value(
         &self,
         name: &str,
+        prefix: &str,
         mut each: impl FnMut(u32, &str) -> Result<(), Corruption>,
     ) -> Result<(), Corruption> {
         let Some(name) = self.name(name) else {
             return Ok(());
         };
         let mut failed = Ok(());
-        let scanned = self.values_of(name)?.scan(0, |rank, value| {
-            failed = each(name.pairs.start + rank as u32, value);
-            failed.is_ok()
+        let values = self.values_of(name)?;
+        let first = values.rank_before(prefix);
+        let first = first.map_err(|m| self.pages.damage(PAIRS, name.dictionary.start, m))?;
+        let scanned = values.scan(first, |rank, value| {
+            if value.starts_with(prefix) {
+                failed = each(name.pairs.start + rank as u32, value);
+                failed.is_ok()
+            } else {
+                value < prefix
+            }
         });
         failed?;
         scanned.map_err(|m| self.pages.damage(PAIRS, name.dictionary.start, m))
@@ -162,15 +173,24 @@ impl LabelIndex for Block {
     fn add_values(
         &self,
         name: &str,
+        prefix: &str,
         accept: &mut dyn FnMut(&str) -> bool,
         target: &mut Bitmap,
     ) -> Result<(), StoreError> {
-        Ok(self.each_value(name, |pair, value| {
+        Ok(self.each_value(name, prefix, |pair, value| {
             if accept(value) {
                 self.add_series_of(pair, target)?;
             }
             Ok(())
         })?)
+    }
+
+    fn remembered(&self, matcher: &Matcher) -> Option<Bitmap> {
+        self.matches.get(matcher)
+    }
+
+    fn remember(&self, matcher: &Matcher, series: &Bitmap) {
+        self.matches.put(matcher, series);
     }
 
     fn values(
@@ -179,7 +199,20 @@ impl LabelIndex for Block {
         within: Option<&Bitmap>,
         each: &mut dyn FnMut(&str),
     ) -> Result<(), StoreError> {
-        Ok(self.each_value(name, |pair, value| {
+        let pairs = self.name(name).map_or(0..0, |name| name.pairs.clone());
+        if let Some(few) = within.filter(|w| w.cardinality() < u64::from(pairs.end - pairs.start)) {
+            // Cheaper to look at these series than at the postings of all values.
+            let mut found = BTreeSet::new();
+            for ordinal in few.iter() {
+                let record = self.record(ordinal)?;
+                found.extend(record.pairs.into_iter().filter(|pair| pairs.contains(pair)));
+            }
+            for pair in found {
+                each(&self.pair_text(pair)?.1);
+            }
+            return Ok(());
+        }
+        Ok(self.each_value(name, "", |pair, value| {
             if self.touches(pair, within)? {
                 each(value);
             }

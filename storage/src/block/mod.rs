@@ -6,6 +6,7 @@
 
 pub(crate) mod format;
 pub(crate) mod index;
+mod matches;
 pub(crate) mod pages;
 pub(crate) mod pairs;
 pub(crate) mod reader;

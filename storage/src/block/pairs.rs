@@ -163,9 +163,13 @@ impl<'a> Values<'a> {
         found.ok_or(Malformed("pair id beyond its dictionary"))
     }
 
-    /// The rank of a value.
-    pub(crate) fn find(&self, wanted: &str) -> Result<Option<usize>, Malformed> {
-        // The last restart whose text is not above the wanted one.
+    /// A rank at most 15 before the first value that is not below `wanted`.
+    pub(crate) fn rank_before(&self, wanted: &str) -> Result<usize, Malformed> {
+        Ok(self.last_restart(wanted)?.unwrap_or(0) * RESTART)
+    }
+
+    /// The last restart whose text is not above the wanted one.
+    fn last_restart(&self, wanted: &str) -> Result<Option<usize>, Malformed> {
         let (mut low, mut high) = (0, self.count.div_ceil(RESTART));
         while low < high {
             let middle = low + (high - low) / 2;
@@ -176,7 +180,12 @@ impl<'a> Values<'a> {
                 high = middle;
             }
         }
-        let Some(restart) = low.checked_sub(1) else {
+        Ok(low.checked_sub(1))
+    }
+
+    /// The rank of a value.
+    pub(crate) fn find(&self, wanted: &str) -> Result<Option<usize>, Malformed> {
+        let Some(restart) = self.last_restart(wanted)? else {
             return Ok(None);
         };
         let mut found = None;

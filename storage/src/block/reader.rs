@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::format::{BlockHeader, HASHES, ORDER, PAIRS, TIMES, VALUES};
+use super::matches::MatchCache;
 use super::pages::{Pages, PagesError};
 use super::pairs::{NameEntry, decode_names};
 use super::series::{self, SeriesRecord};
@@ -18,6 +19,7 @@ use crate::vfs::Mapped;
 pub(crate) struct Block {
     pub(super) pages: Pages,
     pub(super) names: Vec<NameEntry>,
+    pub(super) matches: MatchCache,
     order: u64,
     /// Tells open blocks of this process apart.
     instance: u64,
@@ -71,6 +73,7 @@ impl Block {
         };
         Ok(Self {
             order,
+            matches: MatchCache::default(),
             pages,
             names,
             instance: NEXT_INSTANCE.fetch_add(1, Ordering::Relaxed),

@@ -48,12 +48,13 @@ impl LabelIndex for Lane {
     fn add_values(
         &self,
         name: &str,
+        prefix: &str,
         accept: &mut dyn FnMut(&str) -> bool,
         target: &mut Bitmap,
     ) -> Result<(), StoreError> {
         for pair in self.dictionary.pairs_of(name) {
             let pair = self.dictionary.pair(*pair);
-            if accept(&pair.value) {
+            if pair.value.starts_with(prefix) && accept(&pair.value) {
                 pair.series.add_to(target);
             }
         }

@@ -15,13 +15,23 @@ pub(crate) trait LabelIndex {
     /// Adds the series that have the pair to `target`.
     fn add_pair(&self, name: &str, value: &str, target: &mut Bitmap) -> Result<(), StoreError>;
 
-    /// Adds to `target` the series of every value of `name` that `accept` takes.
+    /// Adds to `target` the series of every value of `name` that begins with `prefix` and that
+    /// `accept` takes.
     fn add_values(
         &self,
         name: &str,
+        prefix: &str,
         accept: &mut dyn FnMut(&str) -> bool,
         target: &mut Bitmap,
     ) -> Result<(), StoreError>;
+
+    /// What [`LabelIndex::remember`] was told of a matcher, if the index never changes.
+    fn remembered(&self, _matcher: &Matcher) -> Option<Bitmap> {
+        None
+    }
+
+    /// Keeps the result of a matcher that was costly to find.
+    fn remember(&self, _matcher: &Matcher, _series: &Bitmap) {}
 
     /// Calls `each` for every value of `name` that a series of `within` (all series: `None`) has.
     fn values(
@@ -35,34 +45,65 @@ pub(crate) trait LabelIndex {
     fn names(&self, within: Option<&Bitmap>, each: &mut dyn FnMut(&str)) -> Result<(), StoreError>;
 }
 
+/// The series whose value decides: of a matcher that accepts the empty value those that it refuses,
+/// of any other those that it accepts.
+fn decided(index: &dyn LabelIndex, matcher: &Matcher) -> Result<Bitmap, StoreError> {
+    let mut series = Bitmap::new();
+    let (name, value) = (matcher.name(), matcher.value());
+    if matches!(matcher.op(), MatchOp::Equal | MatchOp::NotEqual) && !value.is_empty() {
+        index.add_pair(name, value, &mut series)?;
+        return Ok(series);
+    }
+    if let Some(known) = index.remembered(matcher) {
+        return Ok(known);
+    }
+    let wanted = !matcher.matches_empty();
+    // Whether the wanted values are those that the pattern itself describes.
+    let plain = (matcher.op() == MatchOp::Regex) == wanted;
+    match matcher.regex().filter(|_| plain) {
+        Some(regex) => match regex.literal_set() {
+            Some(literals) => {
+                for literal in literals.iter().filter(|l| !l.is_empty()) {
+                    index.add_pair(name, literal, &mut series)?;
+                }
+            }
+            None => index.add_values(
+                name,
+                regex.prefix(),
+                &mut |v| matcher.matches(v) == wanted,
+                &mut series,
+            )?,
+        },
+        None => {
+            index.add_values(name, "", &mut |v| matcher.matches(v) == wanted, &mut series)?;
+        }
+    }
+    index.remember(matcher, &series);
+    Ok(series)
+}
+
 /// The series that satisfy all matchers.
 pub(crate) fn select(index: &dyn LabelIndex, matchers: &[Matcher]) -> Result<Bitmap, StoreError> {
     let mut selected: Option<Bitmap> = None;
-    // Equality first: it is cheap and leaves little for the rest.
-    for matcher in matchers.iter().filter(|m| !m.matches_empty()) {
-        let mut accepted = Bitmap::new();
-        if matcher.op() == MatchOp::Equal {
-            index.add_pair(matcher.name(), matcher.value(), &mut accepted)?;
-        } else {
-            index.add_values(matcher.name(), &mut |v| matcher.matches(v), &mut accepted)?;
-        }
-        if accepted.is_empty() {
-            return Ok(accepted);
-        }
+    // Equality first: it is cheap, and nothing is left to do when it finds nothing.
+    let is_equal = |m: &&Matcher| m.op() == MatchOp::Equal;
+    let (equal, other): (Vec<&Matcher>, Vec<&Matcher>) = matchers
+        .iter()
+        .filter(|m| !m.matches_empty())
+        .partition(is_equal);
+    for matcher in equal.into_iter().chain(other) {
+        let accepted = decided(index, matcher)?;
         match &mut selected {
             Some(so_far) => so_far.and_inplace(&accepted),
             None => selected = Some(accepted),
         }
+        if selected.as_ref().is_some_and(Bitmap::is_empty) {
+            return Ok(Bitmap::new());
+        }
     }
     let mut selected = selected.unwrap_or_else(|| index.all());
     for matcher in matchers.iter().filter(|m| m.matches_empty()) {
-        let mut refused = Bitmap::new();
-        if matcher.op() == MatchOp::NotEqual {
-            index.add_pair(matcher.name(), matcher.value(), &mut refused)?;
-        } else {
-            index.add_values(matcher.name(), &mut |v| !matcher.matches(v), &mut refused)?;
-        }
-        selected.andnot_inplace(&refused);
+        selected.andnot_inplace(&decided(index, matcher)?);
     }
     Ok(selected)
 }

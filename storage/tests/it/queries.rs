@@ -230,3 +230,68 @@ fn extreme_timestamps_and_values_survive_everything() {
     db.close().unwrap();
     assert_eq!(everything(&open(&disk, &wide).unwrap()), oracle);
 }
+
+/// Every kind of matcher against a plain filter, asked twice: the second time from memory.
+#[test]
+fn matchers_agree_with_a_plain_filter_in_head_and_blocks() {
+    let disk = SimVfs::new();
+    let db = open(&disk, &options()).unwrap();
+    let mut all = Vec::new();
+    for i in 0..60_usize {
+        let mut labels = vec![
+            ("__name__", "m".to_owned()),
+            ("host", format!("host-{i:03}")),
+        ];
+        if i % 3 > 0 {
+            labels.push(("zone", ["", "north", "south-1"][i % 3].to_owned()));
+        }
+        let labels: Vec<(&str, &str)> = labels.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        append(&db, &one(pairs(&labels), START_MS + i as i64, 1.0));
+        all.push(pairs(&labels));
+    }
+    let patterns = [
+        "",
+        ".*",
+        ".+",
+        "host-01.*",
+        "host-0(10|11|99)",
+        "h.*5",
+        "north|",
+        "south-1",
+        "n.*|x",
+        "host-059|host-060",
+        "zzz.*",
+        "[a-h]ost-.*",
+        "(?i)HOST-00.*",
+    ];
+    let ops = [
+        MatchOp::Equal,
+        MatchOp::NotEqual,
+        MatchOp::Regex,
+        MatchOp::NotRegex,
+    ];
+    for _ in 0..2 {
+        for name in ["host", "zone", "none"] {
+            for (op, pattern) in ops.iter().flat_map(|op| patterns.map(|p| (*op, p))) {
+                let matchers = [m(MatchOp::Equal, "__name__", "m"), m(op, name, pattern)];
+                let expected: Vec<String> = all
+                    .iter()
+                    .filter(|series| {
+                        let value = series.iter().find(|(n, _)| n == name);
+                        matchers[1].matches(value.map_or("", |(_, v)| v))
+                    })
+                    .map(|series| labels(series).to_string())
+                    .collect();
+                for _ in 0..2 {
+                    let found = contents(&db, &matchers, TimeRange::ALL).unwrap();
+                    let found: Vec<String> = found.into_keys().collect();
+                    assert_eq!(found, expected, "{name} {op:?} {pattern}");
+                }
+                let querier = db.querier(TimeRange::ALL).unwrap();
+                let values = querier.label_values("host", &matchers).unwrap();
+                assert_eq!(values.len(), expected.len(), "{name} {op:?} {pattern}");
+            }
+        }
+        db.flush().unwrap();
+    }
+}
