@@ -79,15 +79,11 @@ pub fn evaluate(
         )));
     }
     let started = Instant::now();
-    let end_ms = if is_instant {
-        range.start_ms
-    } else {
-        range.end_ms
-    };
-    let range = &QueryRange {
-        end_ms,
-        ..range.clone()
-    };
+    let mut range = range.clone();
+    if is_instant {
+        range.end_ms = range.start_ms;
+    }
+    let (range, end_ms) = (&range, range.end_ms);
     let mut resolved = expr.clone();
     resolve(&mut resolved, range.start_ms, end_ms, range.step_ms)?;
     let plan = plan::plan(&resolved, range, options)?;

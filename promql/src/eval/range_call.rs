@@ -273,31 +273,12 @@ impl<'a> Evaluator<'a> {
             if samples.is_empty() {
                 continue;
             }
-            let read_bytes = 16 * samples.len() as u64;
-            self.budget.charge_bytes(read_bytes)?;
-            self.tally.widest = 0;
             let labels = input.labels(at)?;
             out.reset();
-            let mut state = CallState {
-                notes: &mut self.notes,
-                tally: &mut self.tally,
-                metric: labels.metric_name(),
-                span,
-                params,
-                scratch: &mut scratch,
-            };
-            if samples.histograms.is_empty() {
-                (function.floats)(&samples, frame, &mut state, &mut out)?;
-            } else {
-                slide_mixed(&samples, frame, &mut state, &mut out, function.mixed)?;
-            }
-            self.budget.release_bytes(read_bytes);
-            // Of the samples, Prometheus holds a window at a time.
+            let params = (params, &mut scratch);
+            let (metric, samples) = (labels.metric_name(), &samples);
+            self.run_kernel(samples, frame, function, (metric, span), params, &mut out)?;
             let window = self.tally.widest;
-            self.budget.touch(window)?;
-            if self.tally.is_stopped() {
-                self.budget.check()?;
-            }
             if function.is_for_counters && !out.floats.is_empty() {
                 self.check_counter_name(&labels, span);
             }
@@ -319,6 +300,41 @@ impl<'a> Evaluator<'a> {
         }
         self.budget.release(held);
         self.buffer = samples;
+        Ok(())
+    }
+
+    /// Computes all windows of one series.
+    fn run_kernel(
+        &mut self,
+        samples: &SampleBuffer,
+        frame: &Frame,
+        function: &'static WindowFunction,
+        (metric, span): (&str, crate::ast::Span),
+        (params, scratch): (&[Scalars], &mut Vec<f64>),
+        out: &mut Series,
+    ) -> Result<(), EvalError> {
+        let read_bytes = 16 * samples.len() as u64;
+        self.budget.charge_bytes(read_bytes)?;
+        self.tally.widest = 0;
+        let mut state = CallState {
+            notes: &mut self.notes,
+            tally: &mut self.tally,
+            metric,
+            span,
+            params,
+            scratch,
+        };
+        if samples.histograms.is_empty() {
+            (function.floats)(samples, frame, &mut state, out)?;
+        } else {
+            slide_mixed(samples, frame, &mut state, out, function.mixed)?;
+        }
+        self.budget.release_bytes(read_bytes);
+        // Of the samples, Prometheus holds a window at a time.
+        self.budget.touch(self.tally.widest)?;
+        if self.tally.is_stopped() {
+            self.budget.check()?;
+        }
         Ok(())
     }
 
