@@ -146,7 +146,7 @@ impl Context {
                     BinaryOp::Div => lhs / rhs,
                     BinaryOp::Mod if rhs == 0.0 => return Err(bad(*span, "modulo by zero")),
                     BinaryOp::Mod => lhs % rhs,
-                    BinaryOp::Pow => lhs.powf(rhs),
+                    BinaryOp::Pow => tenbin_model::gomath::pow(lhs, rhs),
                     // The parser makes no other operators here.
                     _ => lhs + rhs,
                 }
