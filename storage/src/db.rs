@@ -22,7 +22,7 @@ use crate::error::{AppendError, Corruption, DbError, IoContext, OpenError};
 use crate::head::{Head, HeadLimits};
 use crate::manifest::{self, BlockEntry, Found, Manifest, ManifestState};
 use crate::options::Options;
-use crate::replay::{ReplayProgress, replay};
+use crate::replay::{ReplayProgress, Replayed, replay};
 use crate::vfs::{FileLock, OsVfs, Vfs};
 use crate::wal::commit::Commit;
 use crate::wal::writer::Wal;
@@ -50,6 +50,20 @@ pub(crate) struct StoreCounters {
     pub(crate) flush_failures: AtomicU64,
     pub(crate) compactions: AtomicU64,
     pub(crate) compaction_failures: AtomicU64,
+}
+
+impl StoreCounters {
+    fn note_replay(&self, stopwatch: &Stopwatch, replayed: &Replayed) {
+        let took_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(samples = replayed.samples, took_ms, "WAL replayed");
+        let set = |counter: &AtomicU64, value| counter.store(value, Ordering::Relaxed);
+        set(&self.replay_ms, took_ms);
+        set(&self.replayed_samples, replayed.samples);
+        set(&self.replay_dropped_samples, replayed.dropped_samples);
+        set(&self.replay_torn_bytes, replayed.torn_bytes);
+        let mut corruptions = self.corruptions.lock();
+        corruptions.extend_from_slice(&replayed.corruptions);
+    }
 }
 
 /// The parts of a database. Blocks are listed in order of publication.
@@ -167,14 +181,7 @@ impl Db {
         }
         let stopwatch = Stopwatch::start();
         let replayed = replay(&*vfs, &dir.join("wal"), &state, &head, &progress)?;
-        let took_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(samples = replayed.samples, took_ms, "WAL replayed");
-        let set = |counter: &AtomicU64, value| counter.store(value, Ordering::Relaxed);
-        set(&counters.replay_ms, took_ms);
-        set(&counters.replayed_samples, replayed.samples);
-        set(&counters.replay_dropped_samples, replayed.dropped_samples);
-        set(&counters.replay_torn_bytes, replayed.torn_bytes);
-        counters.corruptions.lock().extend(replayed.corruptions);
+        counters.note_replay(&stopwatch, &replayed);
         let flushed_ms = AtomicI64::new(state.flushed_ms);
         let manifest = Manifest::create(&*vfs, &dir, state)?;
         let wal = Wal::start(

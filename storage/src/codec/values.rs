@@ -43,7 +43,7 @@ const SCALES: [u8; 19] = [
 const ULP_SCALES: [u8; 4] = [3, 6, 9, 11];
 
 /// At this many bytes per hundred values the decimal integers are good enough.
-const CHEAP_PER_CENT: usize = 150;
+const CHEAP_PER_CENT: usize = 300;
 
 /// Above this share of exceptions another codec is better anyway.
 const EXCEPTIONS_PER_CENT: usize = 3;
@@ -214,8 +214,7 @@ impl Chooser {
     }
 
     fn best(&mut self, values: &[f64]) -> Vec<u8> {
-        // The first scale that fits is the smallest; the last one only saves the search when no
-        // smaller one could do.
+        // Scales are tried from the likely and small on, so the first that fits is the smallest.
         let mut best = None;
         for scale in SCALES {
             best = encode_int(values, scale);

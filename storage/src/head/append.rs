@@ -52,6 +52,18 @@ impl Locked<'_> {
         }
     }
 
+    /// The record of everything that the lanes took, for about so many samples.
+    fn payload(&mut self, samples: usize) -> Vec<u8> {
+        // A changed sample takes about two bytes.
+        let mut payload = Vec::with_capacity(256 + 3 * samples);
+        self.each(|lane| {
+            if !lane.record.is_empty() {
+                lane.record.finish(lane.number, &mut payload);
+            }
+        });
+        payload
+    }
+
     fn each(&mut self, mut f: impl FnMut(&mut Lane)) {
         match self {
             Self::One(lane) => f(lane),
@@ -136,10 +148,7 @@ impl Head {
             samples: 0,
             report: AppendReport::default(),
         };
-        for (entry, reason) in pass.invalid.drain(..) {
-            admission.report.invalid(entry, reason);
-            count(&self.counters.invalid_entries, 1);
-        }
+        admission.invalid(&mut pass.invalid);
         let mut previous: Option<SeriesRef> = None;
         for (entry, resolved) in pass.resolved.iter().enumerate() {
             let at = match resolved {
@@ -173,13 +182,7 @@ impl Head {
         }
         self.raise_newest(admission.newest_ms);
         count(&self.counters.samples, admission.samples);
-        // A changed sample takes about two bytes.
-        let mut payload = Vec::with_capacity(256 + 3 * request.len());
-        locked.each(|lane| {
-            if !lane.record.is_empty() {
-                lane.record.finish(lane.number, &mut payload);
-            }
-        });
+        let payload = locked.payload(request.len());
         // Even a request of duplicates waits for what it duplicates.
         let commit = if payload.is_empty() {
             wal.commit_of_all()
@@ -380,6 +383,13 @@ impl Admission<'_> {
                 self.samples += 1;
                 count(&self.head.counters.late, 1);
             }
+        }
+    }
+
+    fn invalid(&mut self, entries: &mut Vec<(usize, InvalidLabels)>) {
+        for (entry, reason) in entries.drain(..) {
+            self.report.invalid(entry, reason);
+            count(&self.head.counters.invalid_entries, 1);
         }
     }
 
