@@ -316,6 +316,16 @@ fn push_wal_and_blocks(e: &mut Exposition, stats: &DbStats) {
         "Failed flushes.",
         stats.flush_failures,
     );
+    e.counter(
+        "prometheus_tsdb_compactions_total",
+        "Total number of compactions that were executed.",
+        stats.compactions,
+    );
+    e.counter(
+        "prometheus_tsdb_compactions_failed_total",
+        "Total number of compactions that failed.",
+        stats.compaction_failures,
+    );
     e.gauge(
         "prometheus_tsdb_data_replay_duration_seconds",
         "Time taken to replay the data on disk at start.",
