@@ -38,6 +38,36 @@ impl Default for WriteLimits {
 }
 
 impl WriteLimits {
+    /// Checks that a request with `count` series entries may take one more.
+    ///
+    /// # Errors
+    /// When it is full.
+    #[inline]
+    pub fn check_room_for_series(&self, count: usize) -> Result<(), String> {
+        if count < self.max_series_per_request {
+            return Ok(());
+        }
+        Err(format!(
+            "request holds more than {} series (flag --web.max-series-per-request)",
+            self.max_series_per_request
+        ))
+    }
+
+    /// Checks that a request with `count` samples and histograms may take one more.
+    ///
+    /// # Errors
+    /// When it is full.
+    #[inline]
+    pub fn check_room_for_sample(&self, count: usize) -> Result<(), String> {
+        if count < self.max_samples_per_request {
+            return Ok(());
+        }
+        Err(format!(
+            "request holds more than {} samples (flag --web.max-samples-per-request)",
+            self.max_samples_per_request
+        ))
+    }
+
     /// Checks a running count of labels on one series.
     ///
     /// # Errors

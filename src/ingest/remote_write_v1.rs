@@ -131,22 +131,16 @@ impl<'a> RemoteWriteV1<'a> {
     }
 
     fn check_points(&self) -> Result<(), DecodeError> {
-        let limit = self.limits.max_samples_per_request;
-        if self.samples.len() + self.histograms.len() < limit {
-            return Ok(());
-        }
-        Err(DecodeError::Limit(format!(
-            "request holds more than {limit} samples (flag --web.max-samples-per-request)"
-        )))
+        let count = self.samples.len() + self.histograms.len();
+        self.limits
+            .check_room_for_sample(count)
+            .map_err(DecodeError::Limit)
     }
 
     fn push_entry(&mut self, entry: Entry) -> Result<(), DecodeError> {
-        if self.entries.len() >= self.limits.max_series_per_request {
-            return Err(DecodeError::Limit(format!(
-                "request holds more than {} series (flag --web.max-series-per-request)",
-                self.limits.max_series_per_request
-            )));
-        }
+        self.limits
+            .check_room_for_series(self.entries.len())
+            .map_err(DecodeError::Limit)?;
         self.entries.push(entry);
         Ok(())
     }
