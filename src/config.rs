@@ -351,7 +351,8 @@ impl Flags {
     /// Every flag with its value as text, for `/api/v1/status/flags`.
     fn listing(&self) -> BTreeMap<String, String> {
         let (storage, web, query) = (&self.storage, &self.web, &self.query);
-        let set: [(&str, String); 23] = [
+        let lower = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
+        let set = [
             ("storage.tsdb.path", storage.path.display().to_string()),
             (
                 "storage.tsdb.retention.time",
@@ -362,9 +363,10 @@ impl Flags {
                 format_duration_ms(storage.out_of_order_window_ms),
             ),
             (
-                "storage.wal-sync",
-                format!("{:?}", storage.wal_sync).to_lowercase(),
+                "storage.tsdb.retention.size",
+                format!("{}B", storage.retention_bytes),
             ),
+            ("storage.wal-sync", lower(&storage.wal_sync)),
             ("storage.max-series", storage.max_series.to_string()),
             (
                 "storage.max-labels-per-series",
@@ -404,28 +406,14 @@ impl Flags {
             ("query.timeout", format_duration_ms(query.timeout_ms)),
             ("query.max-concurrency", query.max_concurrency.to_string()),
             ("query.max-samples", query.max_samples.to_string()),
+            ("query.max-memory", query.max_memory_bytes.to_string()),
             ("enable-feature", self.enable_feature.join(",")),
+            ("log.level", lower(&self.log_level)),
+            ("log.format", lower(&self.log_format)),
         ];
-        let mut listing: BTreeMap<String, String> = set
-            .into_iter()
+        set.into_iter()
             .map(|(name, value)| (name.to_owned(), value))
-            .collect();
-        let retention_bytes = storage.retention_bytes;
-        listing.insert(
-            "storage.tsdb.retention.size".to_owned(),
-            format!("{retention_bytes}B"),
-        );
-        listing.insert(
-            "query.max-memory".to_owned(),
-            query.max_memory_bytes.to_string(),
-        );
-        let log = |text: String| text.to_lowercase();
-        listing.insert("log.level".to_owned(), log(format!("{:?}", self.log_level)));
-        listing.insert(
-            "log.format".to_owned(),
-            log(format!("{:?}", self.log_format)),
-        );
-        listing
+            .collect()
     }
 
     /// All flags that the command line knows; the tests hold the listing against it.

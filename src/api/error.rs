@@ -22,8 +22,6 @@ pub enum ErrorKind {
     Timeout,
     /// The store failed.
     Internal,
-    /// There is no such thing.
-    NotFound,
     /// The endpoint is switched off.
     Unavailable,
 }
@@ -38,7 +36,6 @@ impl ErrorKind {
             Self::Canceled => "canceled",
             Self::Timeout => "timeout",
             Self::Internal => "internal",
-            Self::NotFound => "not_found",
             Self::Unavailable => "unavailable",
         }
     }
@@ -54,7 +51,6 @@ impl ErrorKind {
                 StatusCode::from_u16(499).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             }
             Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotFound => StatusCode::NOT_FOUND,
             // Prometheus has no case of its own for `unavailable`.
             Self::Internal | Self::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -8,3 +8,14 @@ pub mod histogram;
 pub mod protobuf;
 pub mod remote_write_v1;
 pub mod remote_write_v2;
+
+/// Why a body is no acceptable request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not the message that the request's version asks for.
+    #[error(transparent)]
+    Wire(#[from] protobuf::WireError),
+    /// More of something than allowed. The text names limit, value and flag.
+    #[error("{0}")]
+    Limit(String),
+}

@@ -13,20 +13,10 @@ use tenbin_model::Sample;
 use tenbin_model::write::{HistogramSample, InvalidLabels, WriteRequest, canonicalise};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::DecodeError;
 use super::histogram::decode_histogram;
 use super::protobuf::{Walker, WireError, wire};
 use crate::limits::WriteLimits;
-
-/// Why a body is no acceptable request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// Not a `WriteRequest`.
-    #[error(transparent)]
-    Wire(#[from] WireError),
-    /// More of something than allowed. The text names limit, value and flag.
-    #[error("{0}")]
-    Limit(String),
-}
 
 /// One series of the request.
 #[derive(Debug, Clone, Copy)]

@@ -15,9 +15,9 @@ use tenbin_model::Sample;
 use tenbin_model::write::{HistogramSample, InvalidLabels, WriteRequest, canonicalise};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::DecodeError;
 use super::histogram::decode_histogram;
 use super::protobuf::{Tag, Walker, WireError, wire};
-use super::remote_write_v1::DecodeError;
 use crate::limits::WriteLimits;
 
 /// One series of the request: ranges in the flat lists.
