@@ -28,6 +28,13 @@ const GRACE_MS: i64 = 10 * 60 * 1000;
 /// Blocks of this share of the retention time at most, so that what is too old can go.
 const RETENTION_SHARE: i64 = 10;
 
+/// The longest window that blocks are merged to when samples are kept for `retention_ms` (0: always).
+pub(crate) fn longest_window_ms(retention_ms: i64) -> i64 {
+    let share_ms = retention_ms / RETENTION_SHARE;
+    let fits = |window_ms: &&i64| share_ms <= 0 || **window_ms <= share_ms;
+    *WINDOWS_MS.iter().rev().find(fits).unwrap_or(&WINDOWS_MS[0])
+}
+
 /// Series between two looks at whether to stop or to make way.
 const SLICE: usize = 512;
 

@@ -21,6 +21,7 @@ mod db;
 mod error;
 mod flush;
 mod head;
+mod interchange;
 mod manifest;
 mod options;
 mod query;
@@ -35,6 +36,10 @@ pub use compact::CompactReport;
 pub use db::Db;
 pub use error::{AppendError, Corruption, DbError, OpenError};
 pub use flush::FlushReport;
+pub use interchange::{
+    ExportOptions, ExportProgress, ExportReport, ImportProgress, ImportReport, InterchangeError,
+    compatible_block_ms,
+};
 pub use options::{Options, WalSync};
 pub use replay::ReplayProgress;
 pub use stats::{CardinalityStats, DbStats, NamedCount, RejectedStats};

@@ -43,7 +43,7 @@ pub trait Vfs: Send + Sync {
     /// As the medium says.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>>;
 
-    /// Renames a file, replacing the target at once.
+    /// Renames a file, replacing the target at once, or a directory, whose target must not exist.
     ///
     /// # Errors
     /// As the medium says.
@@ -60,6 +60,18 @@ pub trait Vfs: Send + Sync {
     /// # Errors
     /// As the medium says.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// The names of the directories in a directory, sorted.
+    ///
+    /// # Errors
+    /// As the medium says.
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// As the medium says.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Makes the entries of a directory durable.
     ///

@@ -368,6 +368,22 @@ impl Vfs for SimVfs {
             .collect())
     }
 
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let disk = self.alive()?;
+        let below = disk.current.keys().filter_map(|p| p.strip_prefix(dir).ok());
+        let mut names: Vec<String> = below
+            .filter(|rest| rest.components().count() > 1)
+            .filter_map(|rest| Some(rest.iter().next()?.to_str()?.to_owned()))
+            .collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Directories are nothing but parts of paths here.
+    fn remove_dir(&self, _dir: &Path) -> io::Result<()> {
+        self.alive().map(|_| ())
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut disk = self.alive()?;
         disk.change(false)?;
