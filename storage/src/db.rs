@@ -23,6 +23,7 @@ use crate::head::{Head, HeadLimits};
 use crate::manifest::{self, BlockEntry, Found, Manifest, ManifestState};
 use crate::options::Options;
 use crate::replay::{ReplayProgress, Replayed, replay};
+use crate::tombstones::Tombstones;
 use crate::vfs::{FileLock, OsVfs, Vfs};
 use crate::wal::commit::Commit;
 use crate::wal::writer::Wal;
@@ -36,6 +37,8 @@ pub(crate) struct ListedBlock {
     pub(crate) block: Result<Arc<Block>, Corruption>,
     /// Number of the flush of this process that wrote it, from 1; else 0.
     pub(crate) flush: u32,
+    /// What was deleted in it.
+    pub(crate) tombstones: Tombstones,
 }
 
 /// What is found at start and counted later.
@@ -405,6 +408,9 @@ fn open_blocks(
             entry: *entry,
             block,
             flush: 0,
+            tombstones: Tombstones::new(
+                state.tombstones.get(&entry.seq).map_or(&[], Vec::as_slice),
+            ),
         }));
     }
     blocks.sort_by_key(|b: &Arc<ListedBlock>| (b.entry.order, b.entry.seq));

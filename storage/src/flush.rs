@@ -22,6 +22,7 @@ use crate::head::lane::Lane;
 use crate::head::series::HAS_LATE;
 use crate::manifest::{BlockEntry, Edit};
 use crate::query::merge::{Columns, merge};
+use crate::tombstones::Tombstones;
 use crate::vfs::OpenMode;
 use crate::wal::segment::SPARE_NAME;
 
@@ -117,6 +118,7 @@ impl Store {
                 entry,
                 block: Ok(Arc::new(block)),
                 flush,
+                tombstones: Tombstones::default(),
             });
         }
         edits.push(Edit::Flushed {

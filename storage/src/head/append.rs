@@ -11,7 +11,7 @@ use tenbin_model::write::{AppendReport, InvalidLabels, RejectReason, WriteReques
 use tenbin_model::{Labels, Sample};
 
 use super::lane::Lane;
-use super::series::{HAS_ROW, HAS_SAMPLES};
+use super::series::{HAS_ROW, HAS_SAMPLES, LAST_GONE};
 use super::{Head, SeriesRef};
 use crate::error::AppendError;
 use crate::wal::commit::Commit;
@@ -333,7 +333,7 @@ impl Admission<'_> {
         }
         let series = &lane.series[id as usize];
         let has_samples = series.has(HAS_SAMPLES);
-        if has_samples && at_ms == series.last_ms {
+        if has_samples && at_ms == series.last_ms && !series.has(LAST_GONE) {
             if bits == series.last_bits {
                 return self.duplicate();
             }

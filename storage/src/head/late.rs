@@ -2,6 +2,7 @@
 //! chunks until the next flush, sorted and one per timestamp.
 
 use hashbrown::HashMap;
+use tenbin_model::TimeRange;
 
 /// Late samples by series.
 #[derive(Debug, Default)]
@@ -23,6 +24,20 @@ impl LateSamples {
         if let Err(at) = samples.binary_search_by_key(&timestamp_ms, |s| s.0) {
             samples.insert(at, (timestamp_ms, bits));
         }
+    }
+
+    /// Removes the samples of a series inside a range; returns how many.
+    pub(crate) fn remove(&mut self, id: u32, range: TimeRange) -> u64 {
+        let Some(samples) = self.by_series.get_mut(&id) else {
+            return 0;
+        };
+        let before = samples.len();
+        samples.retain(|sample| !range.contains(sample.0));
+        let removed = before - samples.len();
+        if samples.is_empty() {
+            self.by_series.remove(&id);
+        }
+        removed as u64
     }
 
     pub(crate) fn of(&self, id: u32) -> &[(i64, u64)] {

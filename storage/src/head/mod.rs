@@ -7,6 +7,7 @@
 
 mod append;
 pub(crate) mod chunk;
+mod delete;
 pub(crate) mod dictionary;
 pub(crate) mod journal;
 pub(crate) mod lane;
