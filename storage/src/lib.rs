@@ -27,6 +27,7 @@ mod options;
 mod query;
 mod replay;
 mod retention;
+mod snapshot;
 mod stats;
 mod tombstones;
 pub mod vfs;

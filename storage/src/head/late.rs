@@ -44,6 +44,16 @@ impl LateSamples {
         self.by_series.get(&id).map_or(&[], Vec::as_slice)
     }
 
+    /// Samples of all series.
+    pub(crate) fn count(&self) -> usize {
+        self.by_series.values().map(Vec::len).sum()
+    }
+
+    /// Timestamps of all samples.
+    pub(crate) fn times(&self) -> impl Iterator<Item = i64> {
+        self.by_series.values().flatten().map(|sample| sample.0)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.by_series.is_empty()
     }
