@@ -18,6 +18,7 @@ mod clock;
 mod codec;
 mod compact;
 mod db;
+mod delete;
 mod error;
 mod flush;
 mod head;
@@ -27,13 +28,16 @@ mod options;
 mod query;
 mod replay;
 mod retention;
+mod snapshot;
 mod stats;
+mod tombstones;
 pub mod vfs;
 mod wal;
 
 pub use clock::{Clock, SystemClock};
 pub use compact::CompactReport;
 pub use db::Db;
+pub use delete::DeleteReport;
 pub use error::{AppendError, Corruption, DbError, OpenError};
 pub use flush::FlushReport;
 pub use interchange::{

@@ -6,16 +6,33 @@
 
 use croaring::Bitmap;
 use hashbrown::HashMap;
-use tenbin_model::Labels;
+use tenbin_model::{Labels, TimeRange};
 
 use super::chunk::{self, ChunkBytes};
 use super::dictionary::Dictionary;
 use super::journal::Journal;
 use super::late::LateSamples;
-use super::series::{DEAD, HAS_LATE, HAS_ROW, HAS_SAMPLES, HAS_SEALED, Series};
+use super::series::{DEAD, HAS_LATE, HAS_ROW, HAS_SAMPLES, HAS_SEALED, LAST_GONE, Series};
 use super::slab::{NO_CLASS, Slab};
 use crate::codec::Malformed;
 use crate::wal::record::RecordBuilder;
+
+/// What a deletion took out of a series.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deleted {
+    pub(crate) samples: u64,
+    /// The newest in-order sample among them.
+    pub(crate) newest_row_ms: i64,
+}
+
+impl Default for Deleted {
+    fn default() -> Self {
+        Self {
+            samples: 0,
+            newest_row_ms: i64::MIN,
+        }
+    }
+}
 
 /// Part of the head behind one lock.
 pub(crate) struct Lane {
@@ -171,7 +188,7 @@ impl Lane {
             self.chunk_count += 1;
         }
         chunk::append(series, &mut self.slab, timestamp_ms, bits);
-        series.flags |= HAS_SAMPLES;
+        series.flags = (series.flags | HAS_SAMPLES) & !LAST_GONE;
     }
 
     /// Moves the full open chunk aside.
@@ -200,6 +217,45 @@ impl Lane {
             let sealed = self.sealed.remove(&id).unwrap_or_default();
             self.chunk_count -= sealed.len() as u64;
         }
+    }
+
+    /// Takes the samples of a series inside a range out of memory. The newest sample stays known, so
+    /// that what is older is still late and the log's next row has its base.
+    pub(crate) fn delete(&mut self, id: u32, range: TimeRange) -> Result<Deleted, Malformed> {
+        let mut deleted = Deleted::default();
+        if self.series[id as usize].has(HAS_LATE) {
+            deleted.samples += self.late.remove(id, range) + self.flushing_late.remove(id, range);
+            let left = !self.late.of(id).is_empty() || !self.flushing_late.of(id).is_empty();
+            self.series[id as usize].set(HAS_LATE, left);
+        }
+        let last_ms = self.series[id as usize].last_ms;
+        let touched = |first| range.overlaps(TimeRange::new(first, last_ms));
+        if !self.first_ms(id).is_some_and(touched) {
+            return Ok(deleted);
+        }
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        self.chunk_samples(id, &mut times, &mut values)?;
+        let gone = times.iter().filter(|t| range.contains(**t));
+        let (count, newest) = gone.fold((0, i64::MIN), |(n, _), t| (n + 1, *t));
+        if count == 0 {
+            return Ok(deleted);
+        }
+        deleted.samples += count;
+        deleted.newest_row_ms = newest;
+        let last_bits = self.series[id as usize].last_bits;
+        let was_gone = self.series[id as usize].has(LAST_GONE);
+        self.drop_chunks(id);
+        for (at, value) in times.iter().zip(&values) {
+            if !range.contains(*at) {
+                self.push(id, *at, value.to_bits());
+            }
+        }
+        // The next sample begins a chunk of its own: it does not follow the newest one that is left.
+        self.seal(id);
+        let series = &mut self.series[id as usize];
+        (series.last_ms, series.last_bits) = (last_ms, last_bits);
+        series.set(LAST_GONE, newest == last_ms || was_gone);
+        Ok(deleted)
     }
 
     /// Remembers a late sample.
@@ -350,6 +406,34 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deletion_leaves_the_rest_and_the_order_of_arrival() {
+        let mut lane = Lane::new(0, i64::MIN);
+        let id = lane.add_series(1, 1, &[("__name__", "up")]);
+        for i in 0..100 {
+            lane.push(id, i * 10, i as u64);
+        }
+        lane.push_late(id, 5, 77);
+        lane.push_late(id, 995, 78);
+        let deleted = lane.delete(id, TimeRange::new(3, 94)).unwrap();
+        assert_eq!((deleted.samples, deleted.newest_row_ms), (10, 90));
+        assert_eq!(lane.delete(id, TimeRange::new(3, 94)).unwrap().samples, 0);
+        let deleted = lane.delete(id, TimeRange::new(500, 2000)).unwrap();
+        assert_eq!((deleted.samples, deleted.newest_row_ms), (51, 990));
+        assert!(!lane.series[id as usize].has(HAS_LATE));
+        let series = &lane.series[id as usize];
+        assert_eq!((series.last_ms, series.last_bits), (990, 99));
+        assert!(series.has(LAST_GONE));
+        lane.push(id, 1000, 5);
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        lane.chunk_samples(id, &mut times, &mut values).unwrap();
+        let expected: Vec<i64> = [0].into_iter().chain((100..500).step_by(10)).collect();
+        assert_eq!(times[..times.len() - 1], expected);
+        assert_eq!((times.last(), lane.chunk_count), (Some(&1000), 2));
+        lane.delete(id, TimeRange::ALL).unwrap();
+        assert_eq!((lane.first_ms(id), lane.chunk_count), (None, 0));
+    }
 
     #[test]
     fn a_flush_leaves_the_rest_of_a_chunk() {

@@ -10,6 +10,8 @@ pub(crate) const HAS_ROW: u8 = 2;
 pub(crate) const HAS_SEALED: u8 = 4;
 /// Late samples of the series are in memory.
 pub(crate) const HAS_LATE: u8 = 8;
+/// The newest sample was deleted.
+pub(crate) const LAST_GONE: u8 = 64;
 /// The slot belongs to no series.
 pub(crate) const DEAD: u8 = 128;
 

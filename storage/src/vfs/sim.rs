@@ -360,6 +360,23 @@ impl Vfs for SimVfs {
         Ok(())
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.alive()?;
+        disk.change(true)?;
+        let Some(inode) = disk.current.get(from).copied() else {
+            return Err(not_found(from));
+        };
+        if disk.current.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        disk.entry(EntryOp::Link(to.to_owned(), inode));
+        Ok(())
+    }
+
+    fn remove_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let disk = self.alive()?;
         let inside = disk.current.keys().filter(|p| p.parent() == Some(dir));

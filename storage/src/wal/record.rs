@@ -6,9 +6,12 @@
 //! | 2 SERIES | `uvarint lane, uvarint n, n x (varint id - previous id, uvarint pairs, pair...)` |
 //! | 3 ROW | see [`super::row`] |
 //! | 5 LATE | `uvarint lane, uvarint n, n x (varint id difference, varint time difference, u64 bits)` |
-//! | 6 HISTOGRAM, 7 EXEMPLAR, 8 METADATA, 9 TOMBSTONE | reserved |
+//! | 6 HISTOGRAM, 7 EXEMPLAR, 8 METADATA | reserved |
+//! | 9 TOMBSTONE | `uvarint lane, uvarint n, n x (varint id difference, varint from, varint to)` |
 //!
 //! A reader skips types it does not know; what it must not skip raises the segment's read version.
+
+use tenbin_model::TimeRange;
 
 use super::row::{Row, RowBuilder};
 use crate::codec::Malformed;
@@ -18,6 +21,7 @@ const SYMBOL: u8 = 1;
 const SERIES: u8 = 2;
 const ROW: u8 = 3;
 const LATE: u8 = 5;
+const TOMBSTONE: u8 = 9;
 
 /// Most label pairs that one series may have on disk.
 pub(crate) const MAX_PAIRS: usize = 1 << 16;
@@ -35,6 +39,9 @@ pub(crate) struct RecordBuilder {
     late: Vec<u8>,
     late_count: u64,
     last_late: (u32, i64),
+    tombstones: Vec<u8>,
+    tombstone_count: u64,
+    last_tombstone: u32,
     scratch: Vec<u8>,
 }
 
@@ -45,7 +52,10 @@ fn put_record(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
 
 impl RecordBuilder {
     pub(crate) fn is_empty(&self) -> bool {
-        self.row.is_empty() && self.late_count == 0 && self.full_rows.is_empty()
+        self.row.is_empty()
+            && self.late_count == 0
+            && self.full_rows.is_empty()
+            && self.tombstone_count == 0
     }
 
     /// Defines a label pair for this segment.
@@ -88,6 +98,18 @@ impl RecordBuilder {
         self.late_count += 1;
     }
 
+    /// Deletes the samples that a series has inside a range at this point of the log.
+    pub(crate) fn tombstone(&mut self, id: u32, range: TimeRange) {
+        put_varint(
+            &mut self.tombstones,
+            i64::from(id) - i64::from(self.last_tombstone),
+        );
+        put_varint(&mut self.tombstones, range.min_ms);
+        put_varint(&mut self.tombstones, range.max_ms);
+        self.last_tombstone = id;
+        self.tombstone_count += 1;
+    }
+
     /// Appends all records to `out` and empties the builder.
     pub(crate) fn finish(&mut self, lane: u32, out: &mut Vec<u8>) {
         for (kind, count, bytes) in [
@@ -104,8 +126,11 @@ impl RecordBuilder {
         }
         let late = (&mut self.late_count, &mut self.late);
         counted(out, LATE, lane, late.0, late.1, &mut self.scratch);
+        let gone = (&mut self.tombstone_count, &mut self.tombstones);
+        counted(out, TOMBSTONE, lane, gone.0, gone.1, &mut self.scratch);
         self.last_id = 0;
         self.last_late = (0, 0);
+        self.last_tombstone = 0;
     }
 }
 
@@ -139,6 +164,7 @@ pub(crate) trait RecordSink {
     fn series(&mut self, lane: u32, id: u32, pairs: &[u32]);
     fn row(&mut self, row: &mut Row);
     fn late(&mut self, lane: u32, id: u32, timestamp_ms: i64, bits: u64);
+    fn tombstone(&mut self, lane: u32, id: u32, range: TimeRange);
 }
 
 /// Scratch memory for decoding.
@@ -160,7 +186,7 @@ impl RecordReader {
             let kind = cursor.u8()?;
             let len = cursor.count(1, usize::MAX)?;
             let body = cursor.take(len)?;
-            if matches!(kind, SYMBOL | SERIES | ROW | LATE)
+            if matches!(kind, SYMBOL | SERIES | ROW | LATE | TOMBSTONE)
                 && !sink.wants(Cursor::new(body).uvarint32()?)
             {
                 continue;
@@ -173,6 +199,7 @@ impl RecordReader {
                     sink.row(&mut self.row);
                 }
                 LATE => read_late(body, sink)?,
+                TOMBSTONE => read_tombstones(body, sink)?,
                 _ => {}
             }
         }
@@ -220,6 +247,19 @@ fn read_late(body: &[u8], sink: &mut impl RecordSink) -> Result<(), Malformed> {
     Ok(())
 }
 
+fn read_tombstones(body: &[u8], sink: &mut impl RecordSink) -> Result<(), Malformed> {
+    let mut cursor = Cursor::new(body);
+    let lane = cursor.uvarint32()?;
+    let mut id = 0_i64;
+    for _ in 0..cursor.count(3, usize::MAX)? {
+        id = id.wrapping_add(cursor.varint()?);
+        let range = TimeRange::new(cursor.varint()?, cursor.varint()?);
+        let id = u32::try_from(id).map_err(|_| Malformed("series id leaves 32 bits"))?;
+        sink.tombstone(lane, id, range);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +284,10 @@ mod tests {
             self.0
                 .push(format!("late {lane} {id} {timestamp_ms} {bits}"));
         }
+        fn tombstone(&mut self, lane: u32, id: u32, range: TimeRange) {
+            let (min, max) = (range.min_ms, range.max_ms);
+            self.0.push(format!("tombstone {lane} {id} {min} {max}"));
+        }
     }
 
     #[test]
@@ -255,6 +299,8 @@ mod tests {
         builder.sample(1, 9, 1000, 5, 0);
         builder.late(9, -50, 6);
         builder.late(2, 70, 7);
+        builder.tombstone(9, TimeRange::new(i64::MIN, 5));
+        builder.tombstone(2, TimeRange::new(-7, i64::MAX));
         assert!(!builder.is_empty());
         let mut payload = Vec::new();
         builder.finish(1, &mut payload);
@@ -270,7 +316,9 @@ mod tests {
                 "series 1 2 [4]",
                 "row 1 [9] [5]",
                 "late 1 9 -50 6",
-                "late 1 2 70 7"
+                "late 1 2 70 7",
+                &format!("tombstone 1 9 {} 5", i64::MIN),
+                &format!("tombstone 1 2 -7 {}", i64::MAX)
             ]
         );
     }
@@ -284,6 +332,7 @@ mod tests {
                 fn series(&mut self, _: u32, _: u32, _: &[u32]) {}
                 fn row(&mut self, row: &mut Row) { row.resolve(|_| None); }
                 fn late(&mut self, _: u32, _: u32, _: i64, _: u64) {}
+                fn tombstone(&mut self, _: u32, _: u32, _: TimeRange) {}
             }
             let _ = RecordReader::default().read(&bytes, &mut Nothing);
         }
