@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::commands::Command;
 use crate::config::{Flags, LogFormat, LogLevel};
 use crate::server::run::serve;
 
@@ -12,11 +13,34 @@ use crate::server::run::serve;
 /// chain length (address space only; pages are touched when used).
 const THREAD_STACK_BYTES: usize = 16 << 20;
 
-/// Parses flags, starts logging and serves until stopped. Exit codes: 0 after a stop that was asked
-/// for, 1 when the server could not start or failed, 2 for wrong flags.
+/// Tenbin: a Prometheus-compatible time-series database in one binary.
+///
+/// Without a command it is the server: send to http://HOST:9090/api/v1/write (remote write), query at
+/// http://HOST:9090 (as Prometheus). The commands move data in and out and look into files.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tenbin",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Runs a command, or without one starts logging and serves until stopped. Exit codes: 0 after a stop
+/// that was asked for, 1 when the server could not start or failed, 2 for wrong flags; those of the
+/// commands are theirs.
 #[must_use]
 pub fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let cli = Cli::parse();
+    if let Some(command) = cli.command {
+        return command.run();
+    }
+    let flags = cli.flags;
     start_log(&flags);
     let settings = match flags.settings() {
         Ok(settings) => settings,

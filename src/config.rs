@@ -183,7 +183,7 @@ pub enum LogFormat {
     Json,
 }
 
-fn duration(text: &str) -> Result<i64, String> {
+pub(crate) fn duration(text: &str) -> Result<i64, String> {
     parse_duration_ms(text).map_err(|e| e.to_string())
 }
 

@@ -32,11 +32,15 @@ const GRACE_MS: i64 = 10 * 60 * 1000;
 /// Blocks of this share of the retention time at most, so that what is too old can go.
 const RETENTION_SHARE: i64 = 10;
 
-/// The longest window that blocks are merged to when samples are kept for `retention_ms` (0: always).
-pub(crate) fn longest_window_ms(retention_ms: i64) -> i64 {
+/// The longest window of blocks that come from outside, when samples are kept for `retention_ms` (0:
+/// always): a day, or less so that what is too old can go.
+pub(crate) fn import_window_ms(retention_ms: i64) -> i64 {
     let share_ms = retention_ms / RETENTION_SHARE;
-    let fits = |window_ms: &&i64| share_ms <= 0 || **window_ms <= share_ms;
-    *WINDOWS_MS.iter().rev().find(fits).unwrap_or(&WINDOWS_MS[0])
+    if share_ms > 0 && share_ms < DAY_MS {
+        WINDOWS_MS[0]
+    } else {
+        DAY_MS
+    }
 }
 
 /// Series between two looks at whether to stop or to make way.

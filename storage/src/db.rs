@@ -212,10 +212,14 @@ impl Db {
             counters,
             queriers: Mutex::default(),
         });
-        let background = Background::start(Arc::clone(&store)).map_err(OpenError::Thread)?;
+        let background = if store.options.maintenance {
+            Some(Background::start(Arc::clone(&store)).map_err(OpenError::Thread)?)
+        } else {
+            None
+        };
         Ok(Arc::new(Self {
             store,
-            background: Mutex::new(Some(background)),
+            background: Mutex::new(background),
             closed: AtomicBool::new(false),
             lock: Mutex::new(Some(lock)),
         }))

@@ -36,6 +36,9 @@ pub struct Options {
     pub wal_segment_bytes: u64,
     /// Most series in the head; 0 = no limit.
     pub max_series: u64,
+    /// Whether background threads flush, merge and enforce retention. A program that opens a
+    /// database for one task leaves that to the server.
+    pub maintenance: bool,
 }
 
 impl Default for Options {
@@ -51,6 +54,7 @@ impl Default for Options {
             wal_sync: WalSync::Group,
             wal_segment_bytes: 64 << 20,
             max_series: 0,
+            maintenance: true,
         }
     }
 }

@@ -145,6 +145,21 @@ impl Pages {
         ))
     }
 
+    /// The section table.
+    pub(crate) fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+
+    /// Verifies every page and hands the damage of each to `each`.
+    pub(crate) fn verify_each(&self, each: &mut dyn FnMut(Corruption)) {
+        let bytes = self.checksums.offset as usize - HEADER_BYTES;
+        for page in 0..bytes.div_ceil(PAGE_BYTES) {
+            if let Err(damage) = self.verify_page(page) {
+                each(damage);
+            }
+        }
+    }
+
     /// Verifies every page.
     pub(crate) fn verify_all(&self) -> Result<(), Corruption> {
         self.verify(HEADER_BYTES, self.checksums.offset as usize)

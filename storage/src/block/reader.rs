@@ -89,6 +89,11 @@ impl Block {
         self.order
     }
 
+    /// What the file is called in messages.
+    pub(crate) fn file(&self) -> &str {
+        &self.pages.file
+    }
+
     pub(crate) fn file_bytes(&self) -> u64 {
         self.pages.file_bytes()
     }

@@ -5,7 +5,6 @@
 //! ignores and removes, synced, and renamed.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tenbin_model::write::{HistogramSample, HistogramValue};
 use tenbin_model::{Labels, Matcher, Queryable, SampleBuffer, SelectHints, SeriesSet, TimeRange};
@@ -73,8 +72,6 @@ pub struct ExportReport {
     pub chunks: u64,
     /// Bytes of all files.
     pub bytes: u64,
-    /// Whether the export was stopped before its end.
-    pub stopped: bool,
 }
 
 /// The longest length of Prometheus' own blocks that is not above `max_ms`; at least the shortest.
@@ -90,8 +87,7 @@ pub fn compatible_block_ms(max_ms: i64) -> i64 {
 }
 
 impl Db {
-    /// Writes the samples of a range as blocks of Prometheus. `progress` is called often; the export
-    /// ends after the current block when `stop` is set.
+    /// Writes the samples of a range as blocks of Prometheus. `progress` is called often.
     ///
     /// # Errors
     /// When data is damaged or unreadable, or the target cannot be written.
@@ -99,7 +95,6 @@ impl Db {
         &self,
         target: &dyn Vfs,
         options: &ExportOptions,
-        stop: &AtomicBool,
         progress: &mut dyn FnMut(&ExportProgress),
     ) -> Result<ExportReport, InterchangeError> {
         let (start_ms, end_ms) = (options.start_ms, options.end_ms);
@@ -125,10 +120,6 @@ impl Db {
         let (first_ms, last_ms) = (start_ms.max(oldest), end_ms.min(newest));
         let mut window = first_ms.div_euclid(length);
         while first_ms <= last_ms && window <= last_ms.div_euclid(length) {
-            if stop.load(Ordering::Relaxed) {
-                export.report.stopped = true;
-                break;
-            }
             let window_ms = window.saturating_mul(length);
             let range = TimeRange::new(
                 first_ms.max(window_ms),

@@ -8,7 +8,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::InterchangeError;
 use super::index::ChunkMeta;
@@ -16,10 +15,11 @@ use super::source::{PrometheusBlock, SeriesSamples, find};
 use crate::block::format::file_name;
 use crate::block::writer::BlockWriter;
 use crate::codec::timestamps::MAX_COLUMN;
-use crate::compact::longest_window_ms;
+use crate::compact::import_window_ms;
 use crate::db::{Db, ListedBlock, Store};
 use crate::error::{Corruption, DbError, IoContext};
 use crate::manifest::{BlockEntry, Edit};
+use crate::tombstones::Tombstones;
 use crate::vfs::Vfs;
 
 /// Blocks that came from outside are merged with what a day has like flushed two hours are.
@@ -78,8 +78,7 @@ pub struct ImportReport {
 const MAX_METRICS: usize = 20;
 
 impl Db {
-    /// Imports the blocks at or below `paths`. `progress` is called often; the import ends after
-    /// the current window when `stop` is set.
+    /// Imports the blocks at or below `paths`. `progress` is called often.
     ///
     /// # Errors
     /// When nothing is there to import, or the database cannot be written. Damage in a source ends
@@ -88,7 +87,6 @@ impl Db {
         &self,
         source: &dyn Vfs,
         paths: &[PathBuf],
-        stop: &AtomicBool,
         progress: &mut dyn FnMut(&ImportProgress),
     ) -> Result<ImportReport, InterchangeError> {
         if self.is_closed() {
@@ -98,7 +96,6 @@ impl Db {
         let mut import = Import {
             store: self.store(),
             source,
-            stop,
             progress,
             at: ImportProgress {
                 blocks_total: found.blocks.len(),
@@ -110,9 +107,6 @@ impl Db {
             },
         };
         for dir in import.in_time_order(found.blocks)? {
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
             match import.block(&dir) {
                 Ok(()) => import.report.blocks += 1,
                 Err(DbError::Corrupt(damage)) => {
@@ -132,7 +126,6 @@ impl Db {
 struct Import<'a> {
     store: &'a Arc<Store>,
     source: &'a dyn Vfs,
-    stop: &'a AtomicBool,
     progress: &'a mut dyn FnMut(&ImportProgress),
     at: ImportProgress,
     report: ImportReport,
@@ -169,12 +162,9 @@ impl Import<'_> {
         self.at.series_done = 0;
         let stats = block.meta.stats;
         tracing::debug!(block = %block.name, ?stats, "importing a block");
-        let window_ms = longest_window_ms(self.store.options.retention_ms);
+        let window_ms = import_window_ms(self.store.options.retention_ms);
         let mut next = first_sample(&block)?;
         while let Some(from_ms) = next {
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(());
-            }
             let number = from_ms.div_euclid(window_ms);
             let start_ms = number.saturating_mul(window_ms);
             // The last millisecond inside.
@@ -316,6 +306,7 @@ impl Store {
             entry,
             block: Ok(Arc::new(block)),
             flush: 0,
+            tombstones: Tombstones::default(),
         }));
         listed.sort_by_key(|b| (b.entry.order, b.entry.seq));
         self.blocks.store(Arc::new(listed));

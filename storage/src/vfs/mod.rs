@@ -80,12 +80,6 @@ pub trait Vfs: Send + Sync {
     /// As the medium says.
     fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>>;
 
-    /// Removes an empty directory.
-    ///
-    /// # Errors
-    /// As the medium says.
-    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
-
     /// Makes the entries of a directory durable.
     ///
     /// # Errors

@@ -74,10 +74,6 @@ impl Vfs for OsVfs {
         entries(dir, fs::FileType::is_dir)
     }
 
-    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::remove_dir(dir)
-    }
-
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
     }

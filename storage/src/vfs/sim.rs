@@ -396,11 +396,6 @@ impl Vfs for SimVfs {
         Ok(names)
     }
 
-    /// Directories are nothing but parts of paths here.
-    fn remove_dir(&self, _dir: &Path) -> io::Result<()> {
-        self.alive().map(|_| ())
-    }
-
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut disk = self.alive()?;
         disk.change(false)?;
