@@ -5,6 +5,7 @@ mod admin;
 mod crash;
 mod differential;
 mod http_contract;
+mod interchange;
 mod prometheus;
 mod remote_write_v2;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let mut trials = http_contract::trials();
     trials.extend(admin::trials());
     trials.extend(crash::trials());
+    trials.extend(interchange::peerless_trials());
     trials.extend(remote_write_v2::trials());
     trials.extend(peer_trials());
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -40,6 +42,7 @@ fn peer_trials() -> Vec<Trial> {
         Ok(peers) => {
             let mut trials = prometheus::trials(&peers);
             trials.extend(differential::trials(&peers));
+            trials.extend(interchange::trials(&peers));
             trials
         }
         Err(reason) if tenbin_compat_tests::peers::required() => {
