@@ -37,10 +37,7 @@ fn admin(server: &Tenbin, what: &str, parameters: &[(&str, &str)]) -> Result<Str
 
 /// Samples of each series of `m`, as the server counts them.
 fn counts(server: &Tenbin) -> Result<String, Failed> {
-    let query = [
-        ("query", "count_over_time(m[1h])"),
-        ("time", "1700003000"),
-    ];
+    let query = [("query", "count_over_time(m[1h])"), ("time", "1700003000")];
     let url = format!("{}/api/v1/query?{}", server.url, form(&query));
     let answer = Client::default().get(&url).map_err(failed)?.json();
     let result = answer["data"]["result"].as_array().cloned();

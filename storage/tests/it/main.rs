@@ -10,3 +10,4 @@ mod lifecycle;
 mod model;
 mod queries;
 mod snapshots;
+mod sweep;
