@@ -68,6 +68,8 @@ impl Store {
         }
         // Neither a flush nor a merge publishes meanwhile.
         let _turn = self.maintenance.lock();
+        // A flush whose edit failed may yet be found at the next start, with what is deleted now.
+        self.manifest.lock().check()?;
         let mut listed = (**self.blocks.load()).clone();
         let mut edits = Vec::new();
         for block in &mut listed {

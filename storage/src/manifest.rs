@@ -341,12 +341,18 @@ impl Manifest {
         seq
     }
 
-    /// Makes edits durable, then applies them.
-    pub(crate) fn commit(&mut self, edits: &[Edit]) -> Result<(), DbError> {
+    /// Fails when what stands in the file is not known any more.
+    pub(crate) fn check(&self) -> Result<(), DbError> {
         if self.broken {
             let error = std::io::Error::other("an earlier sync failed");
             return Err(error).doing("writing", &self.path);
         }
+        Ok(())
+    }
+
+    /// Makes edits durable, then applies them.
+    pub(crate) fn commit(&mut self, edits: &[Edit]) -> Result<(), DbError> {
+        self.check()?;
         let mut frame = Vec::new();
         encode_frame(edits, &mut frame);
         // A failed write leaves a torn frame that the next one overwrites.

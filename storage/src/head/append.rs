@@ -116,15 +116,14 @@ impl Head {
         Ok(done)
     }
 
-    /// The lane of the first entry, or for a new series that of the connection.
+    /// The lane of the first entry, or for a new series the one where the connection's now go.
     fn home_lane<R: WriteRequest>(&self, connection: u64, request: &R) -> u32 {
         let first = (!request.is_empty()).then(|| request.identity_hash(0, self.seed));
         match first.and_then(|hash| self.tables.identity(hash)) {
             Some(at) => at.lane,
-            None => {
-                let spread = connection.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-                (spread % u64::from(self.lane_count())) as u32
-            }
+            None => self.homes.lane(connection, request.len(), |lane| {
+                self.lane_series[lane as usize].load(Ordering::Relaxed)
+            }),
         }
     }
 
@@ -296,6 +295,7 @@ impl Head {
             }
             self.tables.insert_identity(new.key_hash, at);
             self.series_count.fetch_add(1, Ordering::Relaxed);
+            self.lane_series[home as usize].fetch_add(1, Ordering::Relaxed);
             count(&self.counters.series_created, 1);
             created.push(Some(at));
         }

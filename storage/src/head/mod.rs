@@ -9,6 +9,7 @@ pub(crate) mod append;
 pub(crate) mod chunk;
 mod delete;
 pub(crate) mod dictionary;
+mod homes;
 pub(crate) mod journal;
 pub(crate) mod lane;
 pub(crate) mod late;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use self::homes::Homes;
 use self::lane::Lane;
 use self::tables::Tables;
 
@@ -67,6 +69,9 @@ pub(crate) struct Head {
     /// Newest timestamp ever admitted, flushed ones included; `i64::MIN` when there is none.
     newest_ms: AtomicI64,
     series_count: AtomicU64,
+    /// The same by lane.
+    lane_series: Vec<AtomicU64>,
+    homes: Homes,
     pub(crate) counters: HeadCounters,
 }
 
@@ -81,6 +86,8 @@ impl Head {
             seed: std::hash::RandomState::new().build_hasher().finish(),
             newest_ms: AtomicI64::new(i64::MIN),
             series_count: AtomicU64::new(0),
+            lane_series: (0..lane_count.max(1)).map(|_| AtomicU64::new(0)).collect(),
+            homes: Homes::new(lane_count.max(1)),
             counters: HeadCounters::default(),
         }
     }
@@ -122,6 +129,7 @@ impl Head {
         self.tables.remove_identity(key_hash, at);
         self.tables.remove_canonical(hash);
         self.series_count.fetch_sub(1, Ordering::Relaxed);
+        self.lane_series[lane.number as usize].fetch_sub(1, Ordering::Relaxed);
         self.counters.series_evicted.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -146,6 +154,7 @@ impl Head {
             return faster;
         }
         self.series_count.fetch_add(1, Ordering::Relaxed);
+        self.lane_series[lane.number as usize].fetch_add(1, Ordering::Relaxed);
         at
     }
 }

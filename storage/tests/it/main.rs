@@ -11,3 +11,4 @@ mod lifecycle;
 mod model;
 mod queries;
 mod snapshots;
+mod sweep;
