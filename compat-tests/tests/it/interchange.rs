@@ -216,6 +216,10 @@ fn dump(peers: &Peers, data: &Path) -> Result<Vec<String>, Failed> {
     Ok(lines)
 }
 
+fn unix_seconds() -> Result<u64, Failed> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
+}
+
 fn copy_blocks(from: &Path, to: &Path) -> Result<(), Failed> {
     let status = Command::new("cp").arg("-r").arg(from).arg(to).status()?;
     if status.success() {
@@ -225,7 +229,8 @@ fn copy_blocks(from: &Path, to: &Path) -> Result<(), Failed> {
     }
 }
 
-/// A Prometheus with history, a deletion and fresh scrapes; the folder of a snapshot of it.
+/// A Prometheus with history, a deletion and fresh scrapes; the folder of a snapshot of it, and the
+/// last second that it holds completely.
 fn snapshot(peers: &Peers, directory: &Path, start: u64) -> Result<(Prometheus, PathBuf), Failed> {
     let data = directory.join("prometheus");
     std::fs::create_dir_all(&data)?;
@@ -244,6 +249,9 @@ fn snapshot(peers: &Peers, directory: &Path, start: u64) -> Result<(Prometheus, 
     run(&peers.promtool, &arguments, 0)?;
     let prometheus = start_prometheus(peers, directory, &data).map_err(failed)?;
     std::thread::sleep(SCRAPES);
+    // What is scraped after this second may be missing in the snapshot.
+    let end = unix_seconds()?;
+    std::thread::sleep(Duration::from_secs(2));
     let client = Client::default();
     let post = |path: &str, parameters: &[(&str, &str)]| {
         let answer = client
@@ -276,17 +284,14 @@ fn snapshot(peers: &Peers, directory: &Path, start: u64) -> Result<(Prometheus, 
         .as_str()
         .unwrap_or_default()
         .to_owned();
-    Ok((prometheus, data.join("snapshots").join(name)))
+    Ok((prometheus, data.join("snapshots").join(name), end))
 }
 
 fn in_and_out(peers: &Peers) -> Result<(), Failed> {
     let temporary = tempfile::tempdir()?;
     let directory = temporary.path();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let start = (now - HISTORY - 3600) / 7200 * 7200;
-    let (prometheus, snapshot) = snapshot(peers, directory, start)?;
-    // What was scraped after this second may be missing in the snapshot.
-    let end = now + SCRAPES.as_secs() / 2;
+    let start = (unix_seconds()? - HISTORY - 3600) / 7200 * 7200;
+    let (prometheus, snapshot, end) = snapshot(peers, directory, start)?;
     let path = |path: &Path| path.display().to_string();
     let data = format!("--storage.tsdb.path={}", path(&directory.join("data")));
     let imported = run(

@@ -133,7 +133,7 @@ fn read_threshold(bits: &mut BitReader<'_>) -> Result<f64, Malformed> {
 
 fn put_bound(out: &mut BitWriter, bound: f64) {
     let thousandths = (bound * 1000.0).round();
-    let plain = bound * 1000.0 >= 0.0
+    let plain = bound.is_sign_positive()
         && bound * 1000.0 <= MAX_THOUSANDTHS
         && (thousandths / 1000.0).to_bits() == bound.to_bits();
     if plain {
