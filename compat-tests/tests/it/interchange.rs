@@ -231,7 +231,11 @@ fn copy_blocks(from: &Path, to: &Path) -> Result<(), Failed> {
 
 /// A Prometheus with history, a deletion and fresh scrapes; the folder of a snapshot of it, and the
 /// last second that it holds completely.
-fn snapshot(peers: &Peers, directory: &Path, start: u64) -> Result<(Prometheus, PathBuf), Failed> {
+fn snapshot(
+    peers: &Peers,
+    directory: &Path,
+    start: u64,
+) -> Result<(Prometheus, PathBuf, u64), Failed> {
     let data = directory.join("prometheus");
     std::fs::create_dir_all(&data)?;
     let input = directory.join("history.om");
