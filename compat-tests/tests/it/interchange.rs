@@ -138,7 +138,7 @@ const QUERIES: &[&str] = &[
     "increase(moved_total[2h])",
     "max_over_time(moved_gauge{instance!=\"host-0\"}[1h])",
     "last_over_time(moved_gauge{instance=\"host-2\"}[5m])",
-    "count({__name__=~\".+\"})",
+    "count({__name__=~\"moved_.*|up|scrape_.*\"})",
     "up",
     "prometheus_tsdb_head_series",
     "count by (__name__) ({job=\"self\", __name__!~\".*seconds|.*bytes\"})",
