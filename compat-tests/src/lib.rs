@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answers;
+pub mod crash;
 pub mod generator;
 pub mod http;
 pub mod peers;

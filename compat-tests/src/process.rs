@@ -91,11 +91,16 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// SIGTERM, and waits for the end; true when the program ended with success.
-    pub fn terminate(&mut self) -> bool {
+    /// SIGTERM, without waiting.
+    pub fn signal_term(&self) {
         let _ = Command::new("kill")
             .arg(self.child.id().to_string())
             .status();
+    }
+
+    /// SIGTERM, and waits for the end; true when the program ended with success.
+    pub fn terminate(&mut self) -> bool {
+        self.signal_term();
         self.child.wait().is_ok_and(|status| status.success())
     }
 }
@@ -168,13 +173,22 @@ impl Tenbin {
         Process::start("tenbin", &mut command, &directory.join("tenbin.log"))
     }
 
+    /// Starts the server again on the same data, without waiting for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_again(&mut self) -> Result<(), String> {
+        self.process.kill();
+        self.process = Self::spawn(&self.program, &self.directory, self.port, &self.flags)?;
+        Ok(())
+    }
+
     /// Starts the server again on the same data; says how long it took until ready.
     ///
     /// # Errors
     /// When it does not become ready.
     pub fn restart(&mut self) -> Result<Duration, String> {
-        self.process.kill();
-        self.process = Self::spawn(&self.program, &self.directory, self.port, &self.flags)?;
+        self.spawn_again()?;
         self.process
             .wait_ready(&format!("{}/-/ready", self.url), Duration::from_secs(60))
     }
