@@ -93,7 +93,7 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     };
     let mut text = String::new();
     let mut line = |cells: &mut dyn Iterator<Item = &str>| {
-        text.push_str(" ");
+        text.push(' ');
         for (column, (cell, width)) in cells.zip(&widths).enumerate() {
             let pad = " ".repeat(width.saturating_sub(cell.chars().count()));
             let (before, after) = if is_number(column) {
