@@ -161,7 +161,9 @@ impl IngestFlags {
             .map(|(name, protocol)| {
                 let mut plan = Plan::new(name, self.scale());
                 plan.protocol = protocol;
-                plan.scrapes = (plan.scrapes / self.scrapes_divisor()).max(6);
+                let fewer = self.scrapes_divisor();
+                plan.scrapes = (plan.scrapes / fewer).max(6);
+                plan.churn_per_hour *= fewer as f64;
                 plan.samples_per_request = self.samples_per_request;
                 plan.connections = self.connections();
                 plan.shuffle = self.shuffle;
