@@ -99,7 +99,9 @@ impl Installed {
                 let text = [output.stdout, output.stderr].concat();
                 let text = String::from_utf8_lossy(&text).into_owned();
                 let line = text.lines().find(|l| !l.trim().is_empty());
-                line.unwrap_or("the build names no version").trim().to_owned()
+                line.unwrap_or("the build names no version")
+                    .trim()
+                    .to_owned()
             },
         )
     }

@@ -84,7 +84,6 @@ pub(crate) struct Scrape {
     remaining: f64,
     /// Observations that the buckets so far have taken.
     taken: f64,
-    histogram_idle: bool,
 }
 
 impl Scrape {
@@ -94,6 +93,18 @@ impl Scrape {
             activity,
             ..Self::default()
         }
+    }
+
+    /// A bucket takes its share of what is left; gives what all buckets so far have taken.
+    fn take(&mut self, share: f64, random: &mut Random) -> f64 {
+        let mine = if share >= 1.0 {
+            self.remaining
+        } else {
+            random.events(self.remaining * share).min(self.remaining)
+        };
+        self.remaining -= mine;
+        self.taken += mine;
+        self.taken
     }
 }
 
@@ -127,6 +138,14 @@ impl State {
         }
     }
 
+    /// A counter grows by a whole number with this mean, unless it is idle.
+    fn grow(&mut self, random: &mut Random, mean: f64) -> f64 {
+        if !self.idle {
+            self.value += random.events(mean);
+        }
+        self.value
+    }
+
     /// Moves to the next scrape and gives the value. Series of one histogram follow each other in
     /// the order buckets, sum, count.
     pub(crate) fn step(&mut self, kind: Kind, scrape: &mut Scrape, random: &mut Random) -> f64 {
@@ -139,24 +158,9 @@ impl State {
                 }
                 self.value
             }
-            Kind::Seconds(rate) => {
-                if !self.idle {
-                    self.value += random.events(100.0 * rate * amount);
-                }
-                self.value / 100.0
-            }
-            Kind::FineSeconds(rate) => {
-                if !self.idle {
-                    self.value += random.events(1e9 * rate * amount);
-                }
-                self.value / 1e9
-            }
-            Kind::Events(rate) => {
-                if !self.idle {
-                    self.value += random.events(rate * amount);
-                }
-                self.value
-            }
+            Kind::Seconds(rate) => self.grow(random, 100.0 * rate * amount) / 100.0,
+            Kind::FineSeconds(rate) => self.grow(random, 1e9 * rate * amount) / 1e9,
+            Kind::Events(rate) => self.grow(random, rate * amount),
             Kind::Bytes(rate) => {
                 if !self.idle {
                     let packets = random.events(rate * amount / 600.0);
@@ -192,26 +196,11 @@ impl State {
                 per_second,
             } => {
                 if first {
-                    scrape.histogram_idle = self.idle;
                     scrape.taken = 0.0;
-                    scrape.remaining = if self.idle {
-                        0.0
-                    } else {
-                        random.events(per_second * amount)
-                    };
+                    let rate = if self.idle { 0.0 } else { per_second };
+                    scrape.remaining = random.events(rate * amount);
                 }
-                if scrape.remaining > 0.0 {
-                    let mine = if share >= 1.0 {
-                        scrape.remaining
-                    } else {
-                        random
-                            .events(scrape.remaining * share)
-                            .min(scrape.remaining)
-                    };
-                    scrape.remaining -= mine;
-                    scrape.taken += mine;
-                }
-                self.value += scrape.taken;
+                self.value += scrape.take(share, random);
                 self.value
             }
             Kind::HistogramCount => {
