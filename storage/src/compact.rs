@@ -15,7 +15,7 @@ use crate::block::writer::BlockWriter;
 use crate::db::{Db, ListedBlock, Store};
 use crate::error::{Corruption, DbError, IoContext};
 use crate::manifest::{BlockEntry, Edit};
-use crate::query::merge::{Columns, merge};
+use crate::query::merge::{Columns, Samples, merge_samples};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
@@ -209,7 +209,7 @@ impl Store {
         let mut caches: Vec<ColumnCache> =
             plan.inputs.iter().map(|_| ColumnCache::default()).collect();
         let mut known_pairs: Vec<Vec<Option<u32>>> = vec![Vec::new(); plan.inputs.len()];
-        let (mut merged, mut part) = (Columns::default(), Columns::default());
+        let (mut merged, mut part) = (Samples::default(), Samples::default());
         let mut spare = Columns::default();
         for (number, series) in places.iter().enumerate() {
             if number % SLICE == 0 {
@@ -225,7 +225,7 @@ impl Store {
                 block
                     .read_cached(*ordinal, (i64::MIN, i64::MAX), cache, &mut part)
                     .map_err(damaged)?;
-                merge(&mut merged, &part, &mut spare);
+                merge_samples(&mut merged, &mut part, &mut spare);
                 if pairs.is_empty() {
                     let known = &mut known_pairs[input];
                     pairs = own_pairs(block, *ordinal, known, &mut writer).map_err(damaged)?;

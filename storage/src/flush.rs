@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tenbin_model::is_stale;
+use tenbin_model::TimeRange;
 
 use crate::block::format::file_name;
 use crate::block::pages::PagesError;
@@ -17,11 +17,11 @@ use crate::block::reader::Block;
 use crate::block::writer::BlockWriter;
 use crate::db::{Db, ListedBlock, Store};
 use crate::error::{Corruption, DbError, IoContext};
-use crate::head::chunk::ChunkBytes;
 use crate::head::lane::Lane;
+use crate::head::read::HeadSamples;
 use crate::head::series::HAS_LATE;
 use crate::manifest::{BlockEntry, Edit};
-use crate::query::merge::{Columns, merge};
+use crate::query::merge::{Columns, Samples};
 use crate::vfs::OpenMode;
 use crate::wal::segment::SPARE_NAME;
 
@@ -53,8 +53,7 @@ pub struct FlushReport {
 struct Outgoing {
     hash: u128,
     pairs: Vec<u32>,
-    chunks: Vec<ChunkBytes>,
-    late: Columns,
+    samples: HeadSamples,
 }
 
 impl Db {
@@ -194,7 +193,8 @@ impl Store {
         let ids = self.head.lane(number).live.to_vec();
         // Lane pair ids to ids of the block; only a flush frees pairs, so they keep their meaning.
         let mut known_pairs: Vec<Option<u32>> = Vec::new();
-        let (mut samples, mut spare) = (Columns::default(), Columns::default());
+        let (mut samples, mut part) = (Samples::default(), Samples::default());
+        let mut spare = Columns::default();
         let mut outgoing = Vec::with_capacity(SLICE);
         for ids in ids.chunks(SLICE) {
             let lane = self.head.lane(number);
@@ -204,13 +204,14 @@ impl Store {
             drop(lane);
             for series in outgoing.drain(..) {
                 samples.clear();
-                for chunk in &series.chunks {
-                    chunk
-                        .decode(&mut samples.times, &mut samples.values)
-                        .map_err(|m| Corruption::new("head (memory)", 0, "a chunk", m.0))?;
-                }
-                samples.clip(i64::MIN, before_ms.saturating_sub(1));
-                merge(&mut samples, &series.late, &mut spare);
+                let last_ms = before_ms.saturating_sub(1);
+                series.samples.read(
+                    TimeRange::ALL,
+                    last_ms,
+                    &mut samples,
+                    &mut part,
+                    &mut spare,
+                )?;
                 writer
                     .series(series.hash, &series.pairs, &samples)
                     .doing("writing", writer.path())?;
@@ -287,11 +288,7 @@ fn take(
     known_pairs: &mut Vec<Option<u32>>,
     writer: &mut BlockWriter,
 ) -> Option<Outgoing> {
-    let has_chunks = lane.first_ms(id).is_some_and(|first| first < before_ms);
-    let late = lane.flushing_late.of(id);
-    if !has_chunks && late.is_empty() {
-        return None;
-    }
+    let samples = lane.copy_flushing(id, before_ms)?;
     let mut pairs = Vec::with_capacity(lane.pairs(id).len());
     for pair in lane.pairs(id) {
         let at = *pair as usize;
@@ -306,15 +303,7 @@ fn take(
     Some(Outgoing {
         hash: lane.hash(id),
         pairs,
-        chunks: if has_chunks {
-            lane.copy_chunks(id)
-        } else {
-            Vec::new()
-        },
-        late: Columns {
-            times: late.iter().map(|s| s.0).collect(),
-            values: late.iter().map(|s| f64::from_bits(s.1)).collect(),
-        },
+        samples,
     })
 }
 
@@ -323,5 +312,5 @@ fn is_evictable(lane: &Lane, id: u32, newest_ms: i64) -> bool {
     let series = &lane.series[id as usize];
     let empty = lane.first_ms(id).is_none() && !series.has(HAS_LATE);
     let silent = newest_ms.saturating_sub(series.last_ms) > SILENT_MS;
-    empty && (silent || is_stale(f64::from_bits(series.last_bits)))
+    empty && (silent || lane.is_stale(id))
 }

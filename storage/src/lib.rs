@@ -21,6 +21,7 @@ mod db;
 mod error;
 mod flush;
 mod head;
+mod histogram;
 mod manifest;
 mod options;
 mod query;

@@ -11,4 +11,5 @@ pub(crate) mod pages;
 pub(crate) mod pairs;
 pub(crate) mod reader;
 pub(crate) mod series;
+pub(crate) mod side;
 pub(crate) mod writer;

@@ -91,7 +91,8 @@ impl DbQuerier {
             self.store.head.each_lane(|lane| {
                 let concerned = self.range.max_ms >= lane.min_valid_ms
                     || !lane.late.is_empty()
-                    || !lane.flushing_late.is_empty();
+                    || !lane.flushing_late.is_empty()
+                    || lane.histograms.has_late();
                 if concerned {
                     let within = matching(lane)?;
                     f(lane, within.as_ref())?;

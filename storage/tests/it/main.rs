@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod faults;
 mod harness;
+mod histograms;
 mod model;
 mod queries;
 mod snapshots;
