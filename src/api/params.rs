@@ -81,6 +81,21 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     }
 }
 
+/// A boolean as Go's `strconv.ParseBool` reads it; false where absent or empty.
+pub(super) fn bool_param(params: &Params, name: &str) -> Result<bool, ApiError> {
+    match params.first(name) {
+        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        other => {
+            let reason = format!(
+                "strconv.ParseBool: parsing {}: invalid syntax",
+                tenbin_model::text::quote::quoted(other)
+            );
+            Err(ApiError::invalid_parameter(name, reason))
+        }
+    }
+}
+
 async fn read_body(body: Body) -> Result<bytes::Bytes, Response> {
     match Limited::new(body, MAX_FORM_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),

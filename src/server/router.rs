@@ -58,6 +58,18 @@ pub fn router(app: &Arc<App>) -> Router {
             "/admin/tsdb/compact",
             post(admin::compact).put(admin::compact),
         )
+        .route(
+            "/admin/tsdb/delete_series",
+            post(admin::delete_series).put(admin::delete_series),
+        )
+        .route(
+            "/admin/tsdb/clean_tombstones",
+            post(admin::clean_tombstones).put(admin::clean_tombstones),
+        )
+        .route(
+            "/admin/tsdb/snapshot",
+            post(admin::snapshot).put(admin::snapshot),
+        )
         .layer(CompressionLayer::new())
         .route("/write", post(write::write))
         .layer(from_fn_with_state(Arc::clone(app), cors::layer));

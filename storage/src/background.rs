@@ -26,6 +26,9 @@ const MAX_GRACE_MS: i64 = 60_000;
 /// The WAL may grow to this before a flush is due whatever the time; bounds the replay.
 const MAX_WAL_BYTES: u64 = 512 << 20;
 
+/// So many late samples may be in memory before a flush is due whatever the time (16 bytes each).
+const MAX_LATE_SAMPLES: usize = 4 << 20;
+
 /// How often the other thread looks for blocks to merge.
 const COMPACTION_TICK: Duration = Duration::from_secs(5);
 
@@ -124,7 +127,17 @@ fn due(store: &Store) -> Option<i64> {
     let interval_ms = store.options.flush_interval_ms;
     let closed_ms = newest_ms.saturating_sub(MAX_GRACE_MS.min(interval_ms / 10));
     let (_, wal_bytes) = store.wal.extent();
-    let before_ms = if wal_bytes > MAX_WAL_BYTES {
+    let mut late = 0;
+    let counted = store.head.each_lane(|lane| {
+        late += lane.late.count();
+        Ok::<_, std::convert::Infallible>(())
+    });
+    let over_budget = wal_bytes > MAX_WAL_BYTES || late > MAX_LATE_SAMPLES;
+    if over_budget && late > 0 && counted.is_ok() {
+        // Late samples alone are reason enough.
+        return Some(closed_ms.max(store.flushed_ms.load(Ordering::Relaxed)));
+    }
+    let before_ms = if over_budget {
         closed_ms
     } else {
         closed_ms

@@ -1,7 +1,8 @@
-//! Merging blocks: level 0 (a flush) into level 1 (two hours) and level 2 (a day).
+//! Merging blocks: level 0 (a flush) into level 1 (two hours), level 2 (a day) and level 3 (up to 31
+//! days), and rewriting single blocks in which something was deleted.
 //!
 //! One output at a time, series by series, so memory is bounded by the index of the output. Inputs
-//! may overlap; of two samples with one timestamp that of the earlier stored block stays, and the
+//! may overlap, and lose what was deleted in them; of two samples with one timestamp that of the earlier stored block stays, and the
 //! output stands where its first input stood. Order of a merge: output written and synced, renamed,
 //! directory synced, one manifest edit that names it and drops its inputs, list swapped, files
 //! removed. A block that cannot be read is left alone from then on and the others are merged.
@@ -16,11 +17,14 @@ use crate::db::{Db, ListedBlock, Store};
 use crate::error::{Corruption, DbError, IoContext};
 use crate::manifest::{BlockEntry, Edit};
 use crate::query::merge::{Columns, Samples, merge_samples};
+use crate::tombstones::Tombstones;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
-/// Length of the windows of level 1 and 2.
-const WINDOWS_MS: [i64; 2] = [2 * HOUR_MS, 24 * HOUR_MS];
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// Length of the windows of level 1 and 2, and at most of level 3.
+const WINDOWS_MS: [i64; 3] = [2 * HOUR_MS, DAY_MS, 31 * DAY_MS];
 
 /// A window is closed when the newest sample is this far behind its end.
 const GRACE_MS: i64 = 10 * 60 * 1000;
@@ -61,6 +65,14 @@ struct Plan {
 /// Where a series has samples: label hash, input, number inside.
 type Place = (u128, u32, u32);
 
+/// How a merge ended.
+enum Merged {
+    /// The inputs are replaced; by nothing when all of them was deleted.
+    Into(Option<Arc<Block>>),
+    /// Retention took an input meanwhile, or something was deleted in one.
+    Outdated,
+}
+
 /// Why a merge ended without output.
 enum Failed {
     /// The input with this number in the plan is damaged.
@@ -93,35 +105,88 @@ impl Store {
         let _turn = self.compaction.lock();
         let mut report = CompactReport::default();
         while let Some(plan) = self.plan(open_windows) {
-            match self.merge_blocks(&plan, stop) {
-                Ok(Some(output)) => {
-                    let header = *output.header();
-                    report.input_blocks += plan.inputs.len() as u64;
-                    let bytes = plan.inputs.iter().map(|(_, block)| block.file_bytes());
-                    report.input_bytes += bytes.sum::<u64>();
-                    report.output_blocks += 1;
-                    report.output_bytes += output.file_bytes();
-                    report.output_samples += header.sample_count;
-                    self.counters.compactions.fetch_add(1, Ordering::Relaxed);
-                }
-                // Retention took an input meanwhile; plan again.
-                Ok(None) => {}
-                Err(Failed::Stopped) => break,
-                Err(Failed::Input(input, damage)) => {
-                    tracing::error!(%damage, "block is damaged; it is not compacted");
-                    let seq = plan.inputs[input].0.entry.seq;
-                    self.uncompactable.lock().insert(seq);
-                    self.counters.corruptions.lock().push(damage);
-                    report.damaged_blocks += 1;
-                }
-                Err(Failed::Other(error)) => {
-                    let failures = &self.counters.compaction_failures;
-                    failures.fetch_add(1, Ordering::Relaxed);
-                    return Err(error);
-                }
+            if !self.run(&plan, stop, &mut report)? {
+                break;
             }
         }
         Ok(report)
+    }
+
+    /// Rewrites every block with deletions, unless it is damaged.
+    pub(crate) fn clean(&self, stop: &AtomicBool) -> Result<CompactReport, DbError> {
+        let _turn = self.compaction.lock();
+        let mut report = CompactReport::default();
+        while let Some(plan) = self.plan_clean() {
+            if !self.run(&plan, stop, &mut report)? {
+                break;
+            }
+        }
+        Ok(report)
+    }
+
+    /// Carries out a plan; false when told to stop.
+    fn run(
+        &self,
+        plan: &Plan,
+        stop: &AtomicBool,
+        report: &mut CompactReport,
+    ) -> Result<bool, DbError> {
+        match self.merge_blocks(plan, stop) {
+            Ok(Merged::Into(output)) => {
+                report.input_blocks += plan.inputs.len() as u64;
+                let bytes = plan.inputs.iter().map(|(_, block)| block.file_bytes());
+                report.input_bytes += bytes.sum::<u64>();
+                if let Some(output) = output {
+                    report.output_blocks += 1;
+                    report.output_bytes += output.file_bytes();
+                    report.output_samples += output.header().sample_count;
+                }
+                self.counters.compactions.fetch_add(1, Ordering::Relaxed);
+            }
+            // Plan again.
+            Ok(Merged::Outdated) => {}
+            Err(Failed::Stopped) => return Ok(false),
+            Err(Failed::Input(input, damage)) => {
+                tracing::error!(%damage, "block is damaged; it is not compacted");
+                let seq = plan.inputs[input].0.entry.seq;
+                self.uncompactable.lock().insert(seq);
+                self.counters.corruptions.lock().push(damage);
+                report.damaged_blocks += 1;
+            }
+            Err(Failed::Other(error)) => {
+                let failures = &self.counters.compaction_failures;
+                failures.fetch_add(1, Ordering::Relaxed);
+                return Err(error);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The next block to be rewritten for its deletions.
+    fn plan_clean(&self) -> Option<Plan> {
+        let skip = self.uncompactable.lock();
+        let listed = self.blocks.load_full();
+        let deleted_in = |b: &&Arc<ListedBlock>| {
+            !b.tombstones.is_empty() && !skip.contains(&b.entry.seq) && b.block.is_ok()
+        };
+        let listed = listed.iter().find(deleted_in)?;
+        let block = listed.block.as_ref().ok()?;
+        Some(Plan {
+            level: block.header().level,
+            inputs: vec![(Arc::clone(listed), Arc::clone(block))],
+        })
+    }
+
+    /// The window lengths in use, with their levels.
+    fn windows(&self) -> Vec<(i64, u8)> {
+        let share_ms = self.options.retention_ms / RETENTION_SHARE;
+        let mut windows: Vec<(i64, u8)> = WINDOWS_MS.into_iter().zip(1..).collect();
+        if share_ms > 0 {
+            windows[2].0 = windows[2].0.min(share_ms / DAY_MS * DAY_MS);
+            windows.retain(|(window_ms, level)| *level == 1 || *window_ms <= share_ms);
+        }
+        windows.dedup_by(|later, earlier| later.0 <= earlier.0);
+        windows
     }
 
     /// The next blocks to be merged.
@@ -138,18 +203,14 @@ impl Store {
             .collect();
         drop(skip);
         let newest_ms = self.head.newest_ms();
-        let mut levels: Vec<(&i64, u8)> = WINDOWS_MS.iter().zip(1..).collect();
+        let mut levels = self.windows();
         if open_windows {
             // Straight to the final level.
             levels.reverse();
         }
         for (window_ms, level) in levels {
-            let share_ms = self.options.retention_ms / RETENTION_SHARE;
-            if level > 1 && share_ms > 0 && *window_ms > share_ms {
-                continue;
-            }
-            let window = |b: &ListedBlock| b.entry.max_ms.div_euclid(*window_ms);
-            let closed = newest_ms.saturating_sub(GRACE_MS).div_euclid(*window_ms);
+            let window = |b: &ListedBlock| b.entry.max_ms.div_euclid(window_ms);
+            let closed = newest_ms.saturating_sub(GRACE_MS).div_euclid(window_ms);
             let mut windows: Vec<i64> = free.iter().map(|(b, _)| window(b)).collect();
             windows.sort_unstable();
             windows.dedup();
@@ -171,7 +232,7 @@ impl Store {
         None
     }
 
-    fn merge_blocks(&self, plan: &Plan, stop: &AtomicBool) -> Result<Option<Arc<Block>>, Failed> {
+    fn merge_blocks(&self, plan: &Plan, stop: &AtomicBool) -> Result<Merged, Failed> {
         let dir = self.blocks_dir();
         let input_bytes: u64 = plan.inputs.iter().map(|(_, b)| b.file_bytes()).sum();
         let free = self.vfs.free_bytes(&dir).doing("asking for space", &dir);
@@ -188,11 +249,12 @@ impl Store {
             // A leftover is removed at the next start anyway.
             let _ = self.vfs.remove(&temporary);
         }
-        written?;
-        self.publish_merged(plan, seq, &temporary)
+        let temporary = written?.then_some(&*temporary);
+        self.publish_merged(plan, seq, temporary)
             .map_err(Failed::Other)
     }
 
+    /// Writes the output; false (and no file) when nothing is left of the inputs.
     fn write_merged(
         &self,
         plan: &Plan,
@@ -200,7 +262,7 @@ impl Store {
         seq: u64,
         temporary: &std::path::Path,
         stop: &AtomicBool,
-    ) -> Result<(), Failed> {
+    ) -> Result<bool, Failed> {
         let io =
             |result: std::io::Result<()>| result.doing("writing", temporary).map_err(Failed::Other);
         let mut writer = BlockWriter::create(&*self.vfs, temporary)
@@ -216,7 +278,6 @@ impl Store {
                 self.make_way(stop)?;
             }
             merged.clear();
-            let mut pairs = Vec::new();
             for (_, input, ordinal) in series {
                 let input = *input as usize;
                 let damaged = |damage| Failed::Input(input, damage);
@@ -225,17 +286,31 @@ impl Store {
                 block
                     .read_cached(*ordinal, (i64::MIN, i64::MAX), cache, &mut part)
                     .map_err(damaged)?;
+                plan.inputs[input].0.tombstones.apply(*ordinal, &mut part);
                 merge_samples(&mut merged, &mut part, &mut spare);
-                if pairs.is_empty() {
-                    let known = &mut known_pairs[input];
-                    pairs = own_pairs(block, *ordinal, known, &mut writer).map_err(damaged)?;
-                }
             }
-            io(writer.series(series[0].0, &pairs, &merged))?;
+            if merged.is_empty() {
+                continue;
+            }
+            let (hash, input, ordinal) = series[0];
+            let input = input as usize;
+            let known = &mut known_pairs[input];
+            let pairs = own_pairs(&plan.inputs[input].1, ordinal, known, &mut writer)
+                .map_err(|damage| Failed::Input(input, damage))?;
+            io(writer.series(hash, &pairs, &merged))?;
+        }
+        if writer.is_empty() {
+            drop(writer);
+            let removed = self.vfs.remove(temporary);
+            removed
+                .doing("removing", temporary)
+                .map_err(Failed::Other)?;
+            return Ok(false);
         }
         writer.set_order(plan.inputs[0].0.entry.order);
         let finished = writer.finish(plan.level, seq, self.clock.now_ms());
-        io(finished.map(|_| ()))
+        io(finished.map(|_| ()))?;
+        Ok(true)
     }
 
     /// Ends the merge when told to, and lets a busy ingest go first.
@@ -250,38 +325,50 @@ impl Store {
         Ok(())
     }
 
-    /// Puts the output in the place of the inputs; `None` when one of them is gone.
+    /// Puts the output, if there is any, in the place of the inputs.
     fn publish_merged(
         &self,
         plan: &Plan,
         seq: u64,
-        temporary: &std::path::Path,
-    ) -> Result<Option<Arc<Block>>, DbError> {
+        temporary: Option<&std::path::Path>,
+    ) -> Result<Merged, DbError> {
         let _turn = self.maintenance.lock();
         let mut listed = (**self.blocks.load()).clone();
         let is_input =
             |b: &Arc<ListedBlock>| plan.inputs.iter().any(|(input, _)| Arc::ptr_eq(input, b));
         if listed.iter().filter(|b| is_input(b)).count() < plan.inputs.len() {
-            self.vfs.remove(temporary).doing("removing", temporary)?;
-            return Ok(None);
+            if let Some(temporary) = temporary {
+                self.vfs.remove(temporary).doing("removing", temporary)?;
+            }
+            return Ok(Merged::Outdated);
         }
         let dir = self.blocks_dir();
-        let block = Arc::new(self.publish(temporary, &dir.join(file_name(seq)), seq)?);
-        let entry = BlockEntry {
-            seq,
-            min_ms: block.header().min_ms,
-            max_ms: block.header().max_ms,
-            order: block.order(),
-        };
-        let mut edits = vec![Edit::Add(entry)];
+        let mut edits = Vec::new();
+        let mut output = None;
+        listed.retain(|b| !is_input(b));
+        if let Some(temporary) = temporary {
+            let block = Arc::new(self.publish(temporary, &dir.join(file_name(seq)), seq)?);
+            let entry = BlockEntry {
+                seq,
+                min_ms: block.header().min_ms,
+                max_ms: block.header().max_ms,
+                order: block.order(),
+            };
+            edits.push(Edit::Add(entry));
+            output = Some(Arc::clone(&block));
+            listed.push(Arc::new(ListedBlock {
+                entry,
+                block: Ok(block),
+                // Rewritten alone, a block is still looked for by its flush.
+                flush: match &*plan.inputs {
+                    [(only, _)] => only.flush,
+                    _ => 0,
+                },
+                tombstones: Tombstones::default(),
+            }));
+        }
         edits.extend(plan.inputs.iter().map(|(b, _)| Edit::Drop(b.entry.seq)));
         self.manifest.lock().commit(&edits)?;
-        listed.retain(|b| !is_input(b));
-        listed.push(Arc::new(ListedBlock {
-            entry,
-            block: Ok(Arc::clone(&block)),
-            flush: 0,
-        }));
         listed.sort_by_key(|b| (b.entry.order, b.entry.seq));
         self.blocks.store(Arc::new(listed));
         for (input, _) in &plan.inputs {
@@ -291,7 +378,7 @@ impl Store {
                 tracing::warn!(%error, file = %path.display(), "removing a merged block");
             }
         }
-        Ok(Some(block))
+        Ok(Merged::Into(output))
     }
 }
 

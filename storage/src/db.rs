@@ -19,10 +19,12 @@ use crate::block::pages::PagesError;
 use crate::block::reader::Block;
 use crate::clock::{Clock, Stopwatch, SystemClock};
 use crate::error::{AppendError, Corruption, DbError, IoContext, OpenError};
+use crate::head::append::Terms;
 use crate::head::{Head, HeadLimits};
 use crate::manifest::{self, BlockEntry, Found, Manifest, ManifestState};
 use crate::options::Options;
 use crate::replay::{ReplayProgress, Replayed, replay};
+use crate::tombstones::Tombstones;
 use crate::vfs::{FileLock, OsVfs, Vfs};
 use crate::wal::commit::Commit;
 use crate::wal::writer::Wal;
@@ -36,6 +38,8 @@ pub(crate) struct ListedBlock {
     pub(crate) block: Result<Arc<Block>, Corruption>,
     /// Number of the flush of this process that wrote it, from 1; else 0.
     pub(crate) flush: u32,
+    /// What was deleted in it.
+    pub(crate) tombstones: Tombstones,
 }
 
 /// What is found at start and counted later.
@@ -171,7 +175,6 @@ impl Db {
         let state = read_manifest(&*vfs, &dir, &counters)?;
         let blocks = open_blocks(&*vfs, &dir, &state, &counters)?;
         let limits = HeadLimits {
-            out_of_order_window_ms: options.out_of_order_window_ms,
             max_future_ms: options.max_future_ms,
             max_series: options.max_series,
         };
@@ -229,13 +232,43 @@ impl Db {
         connection: u64,
         request: &R,
     ) -> Result<(AppendReport, Commit), AppendError> {
+        let window_ms = self.store.options.out_of_order_window_ms;
+        self.append_within(window_ms, connection, request)
+    }
+
+    /// As [`Db::append`], but samples of any age inside the retention time are taken, whatever the
+    /// out-of-order window: for imports.
+    ///
+    /// # Errors
+    /// As for [`Db::append`].
+    pub fn backfill<R: WriteRequest>(
+        &self,
+        connection: u64,
+        request: &R,
+    ) -> Result<(AppendReport, Commit), AppendError> {
+        let window_ms = match self.store.options.retention_ms {
+            0 => i64::MAX,
+            retention_ms => retention_ms.max(self.store.options.out_of_order_window_ms),
+        };
+        self.append_within(window_ms, connection, request)
+    }
+
+    fn append_within<R: WriteRequest>(
+        &self,
+        late_window_ms: i64,
+        connection: u64,
+        request: &R,
+    ) -> Result<(AppendReport, Commit), AppendError> {
         if self.is_closed() {
             return Err(AppendError::Closed);
         }
-        let now_ms = self.store.clock.now_ms();
+        let terms = Terms {
+            now_ms: self.store.clock.now_ms(),
+            late_window_ms,
+        };
         self.store
             .head
-            .append(&self.store.wal, connection, request, now_ms)
+            .append(&self.store.wal, connection, request, terms)
     }
 
     /// Bytes that wait for the WAL's writer; an append blocks while it is too far behind.
@@ -405,6 +438,9 @@ fn open_blocks(
             entry: *entry,
             block,
             flush: 0,
+            tombstones: Tombstones::new(
+                state.tombstones.get(&entry.seq).map_or(&[], Vec::as_slice),
+            ),
         }));
     }
     blocks.sort_by_key(|b: &Arc<ListedBlock>| (b.entry.order, b.entry.seq));

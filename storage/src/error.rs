@@ -102,6 +102,9 @@ pub enum DbError {
     /// Data on disk is damaged.
     #[error(transparent)]
     Corrupt(#[from] Corruption),
+    /// Stored data could not be read.
+    #[error(transparent)]
+    Read(#[from] StoreError),
     /// The write-ahead log cannot take more.
     #[error(transparent)]
     Append(#[from] AppendError),

@@ -1,10 +1,12 @@
-//! From the head to a block: everything before a point in time, and all late samples.
+//! From the head to blocks: everything before a point in time, and all late samples. Late samples
+//! that are far older than the rest go into blocks of their days, so that every block stays short.
 //!
 //! Order, so that a crash or a failure at any step loses nothing: cut (all lanes at once: late
-//! samples set aside, WAL rotated), WAL synced, block written and synced, renamed, directory synced,
-//! manifest edit synced, block listed for queries, samples dropped from the head, WAL segments
+//! samples set aside, WAL rotated), WAL synced, blocks written and synced, renamed, directory synced,
+//! manifest edit synced, blocks listed for queries, samples dropped from the head, WAL segments
 //! removed.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +24,7 @@ use crate::head::read::HeadSamples;
 use crate::head::series::HAS_LATE;
 use crate::manifest::{BlockEntry, Edit};
 use crate::query::merge::{Columns, Samples};
+use crate::tombstones::Tombstones;
 use crate::vfs::OpenMode;
 use crate::wal::segment::SPARE_NAME;
 
@@ -31,22 +34,49 @@ const SLICE: usize = 512;
 /// A series without samples for this long leaves memory once its samples are in blocks.
 const SILENT_MS: i64 = 10 * 60 * 1000;
 
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Late samples this far before the in-order ones, at least, get blocks of their own.
+const LATE_SPAN_MS: i64 = 2 * 60 * 60 * 1000;
+
 /// Most space that a former segment keeps for the next one.
 const SPARE_BYTES: u64 = 4 << 20;
 
 /// What a flush did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FlushReport {
-    /// Series in the new block.
+    /// Series in the new blocks.
     pub series: u64,
-    /// Samples in the new block.
+    /// Samples in the new blocks.
     pub samples: u64,
-    /// Bytes of the new block.
+    /// Bytes of the new blocks.
     pub block_bytes: u64,
     /// Series that left memory.
     pub evicted_series: u64,
     /// WAL segments removed.
     pub removed_segments: u64,
+}
+
+/// What goes into one of the blocks of a flush.
+struct FlushPart {
+    /// In-order samples before this.
+    before_ms: i64,
+    /// Late samples inside this range.
+    late: TimeRange,
+}
+
+impl FlushPart {
+    /// The series of a lane that may have something for this block.
+    fn candidates(&self, lane: &Lane) -> Vec<u32> {
+        if self.before_ms > i64::MIN {
+            return lane.live.to_vec();
+        }
+        let histograms = lane.histograms.flushing_late_series();
+        let mut ids: Vec<u32> = lane.flushing_late.series().chain(histograms).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
 }
 
 /// A series on its way into a block.
@@ -97,14 +127,14 @@ impl Store {
         // No segment before the cut may be written after it was removed.
         self.wal.sync().wait()?;
         let mut report = FlushReport::default();
-        let written = self.write_block(before_ms)?;
+        let written = self.write_blocks(before_ms)?;
         let mut edits = Vec::new();
-        let mut listed = None;
-        if let Some(block) = written {
+        let mut blocks = (**self.blocks.load()).clone();
+        for block in written {
             let header = *block.header();
-            report.series = u64::from(header.series_count);
-            report.samples = header.sample_count;
-            report.block_bytes = block.file_bytes();
+            report.series += u64::from(header.series_count);
+            report.samples += header.sample_count;
+            report.block_bytes += block.file_bytes();
             let entry = BlockEntry {
                 seq: header.seq,
                 min_ms: header.min_ms,
@@ -112,11 +142,12 @@ impl Store {
                 order: header.seq,
             };
             edits.push(Edit::Add(entry));
-            listed = Some(ListedBlock {
+            blocks.push(Arc::new(ListedBlock {
                 entry,
                 block: Ok(Arc::new(block)),
                 flush,
-            });
+                tombstones: Tombstones::default(),
+            }));
         }
         edits.push(Edit::Flushed {
             until_ms: before_ms,
@@ -124,18 +155,63 @@ impl Store {
         });
         self.manifest.lock().commit(&edits)?;
         self.flushed_ms.store(before_ms, Ordering::Relaxed);
-        if let Some(listed) = listed {
-            let mut blocks = (**self.blocks.load()).clone();
-            blocks.push(Arc::new(listed));
-            self.blocks.store(Arc::new(blocks));
-        }
+        self.blocks.store(Arc::new(blocks));
         report.evicted_series = self.drop_flushed(before_ms)?;
         report.removed_segments = self.remove_segments(cut_seq, before_ms)?;
         Ok(report)
     }
 
-    /// Writes, publishes by name and opens the block; `None` when there is nothing to write.
-    fn write_block(&self, before_ms: i64) -> Result<Option<Block>, DbError> {
+    /// Writes, publishes by name and opens the blocks; none when there is nothing to write.
+    fn write_blocks(&self, before_ms: i64) -> Result<Vec<Block>, DbError> {
+        let mut written = Vec::new();
+        for part in self.parts(before_ms) {
+            match self.write_block(&part) {
+                Ok(block) => written.extend(block),
+                Err(error) => {
+                    // No manifest names them; what stays is removed at the next start.
+                    for block in written {
+                        let name = file_name(block.header().seq);
+                        let _ = self.vfs.remove(&self.blocks_dir().join(name));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(written)
+    }
+
+    /// What goes into which block: old late samples by their days, then the rest.
+    fn parts(&self, before_ms: i64) -> Vec<FlushPart> {
+        let mut oldest_ms = before_ms;
+        let mut days = BTreeSet::new();
+        for number in 0..self.head.lane_count() {
+            let lane = self.head.lane(number);
+            oldest_ms = oldest_ms.min(lane.oldest_ms().unwrap_or(before_ms));
+            let histograms = lane.histograms.flushing_late_times();
+            let times = lane.flushing_late.times().chain(histograms);
+            days.extend(times.map(|t| t.div_euclid(DAY_MS)));
+        }
+        let main_from_ms = oldest_ms
+            .saturating_sub(LATE_SPAN_MS)
+            .div_euclid(LATE_SPAN_MS)
+            .saturating_mul(LATE_SPAN_MS);
+        let old = |day: &i64| day.saturating_mul(DAY_MS) < main_from_ms;
+        let day = |day: i64| FlushPart {
+            before_ms: i64::MIN,
+            late: TimeRange::new(
+                day.saturating_mul(DAY_MS),
+                (day.saturating_add(1).saturating_mul(DAY_MS) - 1).min(main_from_ms - 1),
+            ),
+        };
+        let mut parts: Vec<FlushPart> = days.into_iter().filter(old).map(day).collect();
+        parts.push(FlushPart {
+            before_ms,
+            late: TimeRange::new(main_from_ms, i64::MAX),
+        });
+        parts
+    }
+
+    fn write_block(&self, part: &FlushPart) -> Result<Option<Block>, DbError> {
         let dir = self.blocks_dir();
         let seq = self.manifest.lock().allocate();
         let name = file_name(seq);
@@ -143,7 +219,7 @@ impl Store {
         let vfs = &*self.vfs;
         let mut writer = BlockWriter::create(vfs, &temporary).doing("creating", &temporary)?;
         let written = (0..self.head.lane_count())
-            .try_for_each(|lane| self.write_lane(lane, before_ms, &mut writer))
+            .try_for_each(|lane| self.write_lane(lane, part, &mut writer))
             .and_then(|()| {
                 if writer.is_empty() {
                     return Ok(None);
@@ -187,29 +263,29 @@ impl Store {
     fn write_lane(
         &self,
         number: u32,
-        before_ms: i64,
+        part: &FlushPart,
         writer: &mut BlockWriter,
     ) -> Result<(), DbError> {
-        let ids = self.head.lane(number).live.to_vec();
+        let ids = part.candidates(&self.head.lane(number));
         // Lane pair ids to ids of the block; only a flush frees pairs, so they keep their meaning.
         let mut known_pairs: Vec<Option<u32>> = Vec::new();
-        let (mut samples, mut part) = (Samples::default(), Samples::default());
+        let (mut samples, mut decoded) = (Samples::default(), Samples::default());
         let mut spare = Columns::default();
         let mut outgoing = Vec::with_capacity(SLICE);
         for ids in ids.chunks(SLICE) {
             let lane = self.head.lane(number);
             for id in ids {
-                outgoing.extend(take(&lane, *id, before_ms, &mut known_pairs, writer));
+                outgoing.extend(take(&lane, *id, part, &mut known_pairs, writer));
             }
             drop(lane);
             for series in outgoing.drain(..) {
                 samples.clear();
-                let last_ms = before_ms.saturating_sub(1);
+                let last_ms = part.before_ms.saturating_sub(1);
                 series.samples.read(
                     TimeRange::ALL,
                     last_ms,
                     &mut samples,
-                    &mut part,
+                    &mut decoded,
                     &mut spare,
                 )?;
                 writer
@@ -284,11 +360,11 @@ impl Store {
 fn take(
     lane: &Lane,
     id: u32,
-    before_ms: i64,
+    part: &FlushPart,
     known_pairs: &mut Vec<Option<u32>>,
     writer: &mut BlockWriter,
 ) -> Option<Outgoing> {
-    let samples = lane.copy_flushing(id, before_ms)?;
+    let samples = lane.copy_flushing(id, part.before_ms, part.late)?;
     let mut pairs = Vec::with_capacity(lane.pairs(id).len());
     for pair in lane.pairs(id) {
         let at = *pair as usize;

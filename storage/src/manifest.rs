@@ -8,16 +8,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tenbin_model::TimeRange;
+
 use crate::codec::Malformed;
-use crate::codec::bytes::{Cursor, put_uvarint, put_varint};
+use crate::codec::bytes::{Cursor, put_text, put_uvarint, put_varint};
 use crate::error::{Corruption, DbError, IoContext, OpenError};
+use crate::tombstones::Tombstone;
 use crate::vfs::{OpenMode, Vfs, VfsFile, read_all};
 
 /// File name inside the data directory.
 pub(crate) const FILE_NAME: &str = "MANIFEST";
 
 const MAGIC: &[u8; 8] = b"TBNMAN01";
-const VERSION: u16 = 1;
+/// 2 since deletions are edits.
+const VERSION: u16 = 2;
 const HEADER_BYTES: usize = 16;
 const MAX_BYTES: u64 = 1 << 30;
 
@@ -26,6 +30,7 @@ const DROP: u8 = 2;
 const FLUSHED: u8 = 3;
 const NEXT: u8 = 4;
 const ADD_AT: u8 = 5;
+const DELETE: u8 = 6;
 
 /// Time range of a named block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +44,7 @@ pub(crate) struct BlockEntry {
 }
 
 /// A change of the manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Edit {
     Add(BlockEntry),
     Drop(u64),
@@ -51,12 +56,19 @@ pub(crate) enum Edit {
     },
     /// Blocks get numbers from here on.
     Next(u64),
+    /// Samples of a block were deleted.
+    Delete {
+        seq: u64,
+        tombstone: Tombstone,
+    },
 }
 
 /// What the edits amount to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ManifestState {
     pub(crate) blocks: BTreeMap<u64, BlockEntry>,
+    /// Deletions in the blocks that had some.
+    pub(crate) tombstones: BTreeMap<u64, Vec<Tombstone>>,
     pub(crate) flushed_ms: i64,
     pub(crate) cut_seq: u64,
     pub(crate) next_seq: u64,
@@ -66,6 +78,7 @@ impl Default for ManifestState {
     fn default() -> Self {
         Self {
             blocks: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
             flushed_ms: i64::MIN,
             cut_seq: 0,
             next_seq: 1,
@@ -82,12 +95,18 @@ impl ManifestState {
             }
             Edit::Drop(seq) => {
                 self.blocks.remove(&seq);
+                self.tombstones.remove(&seq);
             }
             Edit::Flushed { until_ms, cut_seq } => {
                 self.flushed_ms = self.flushed_ms.max(until_ms);
                 self.cut_seq = self.cut_seq.max(cut_seq);
             }
             Edit::Next(seq) => self.next_seq = self.next_seq.max(seq),
+            Edit::Delete { seq, tombstone } => {
+                if self.blocks.contains_key(&seq) {
+                    self.tombstones.entry(seq).or_default().push(tombstone);
+                }
+            }
         }
     }
 
@@ -101,6 +120,12 @@ impl ManifestState {
             });
         }
         edits.extend(self.blocks.values().map(|block| Edit::Add(*block)));
+        for (seq, tombstones) in &self.tombstones {
+            edits.extend(tombstones.iter().cloned().map(|tombstone| Edit::Delete {
+                seq: *seq,
+                tombstone,
+            }));
+        }
         edits
     }
 }
@@ -132,6 +157,13 @@ fn encode_frame(edits: &[Edit], out: &mut Vec<u8>) {
                 payload.push(NEXT);
                 put_uvarint(&mut payload, *seq);
             }
+            Edit::Delete { seq, tombstone } => {
+                payload.push(DELETE);
+                put_uvarint(&mut payload, *seq);
+                put_varint(&mut payload, tombstone.range.min_ms);
+                put_varint(&mut payload, tombstone.range.max_ms);
+                put_text(&mut payload, &tombstone.series_bytes());
+            }
         }
     }
     out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
@@ -162,6 +194,14 @@ fn decode_edits(payload: &[u8], mut each: impl FnMut(Edit)) -> Result<(), Malfor
                 cut_seq: cursor.uvarint()?,
             },
             NEXT => Edit::Next(cursor.uvarint()?),
+            DELETE => {
+                let seq = cursor.uvarint()?;
+                let range = TimeRange::new(cursor.varint()?, cursor.varint()?);
+                let len = cursor.count(1, usize::MAX)?;
+                let tombstone = Tombstone::decode(range, cursor.take(len)?);
+                let tombstone = tombstone.ok_or(Malformed("a deletion without a bitmap"))?;
+                Edit::Delete { seq, tombstone }
+            }
             _ => return Err(Malformed("unknown manifest edit")),
         });
     }
@@ -301,12 +341,18 @@ impl Manifest {
         seq
     }
 
-    /// Makes edits durable, then applies them.
-    pub(crate) fn commit(&mut self, edits: &[Edit]) -> Result<(), DbError> {
+    /// Fails when what stands in the file is not known any more.
+    pub(crate) fn check(&self) -> Result<(), DbError> {
         if self.broken {
             let error = std::io::Error::other("an earlier sync failed");
             return Err(error).doing("writing", &self.path);
         }
+        Ok(())
+    }
+
+    /// Makes edits durable, then applies them.
+    pub(crate) fn commit(&mut self, edits: &[Edit]) -> Result<(), DbError> {
+        self.check()?;
         let mut frame = Vec::new();
         encode_frame(edits, &mut frame);
         // A failed write leaves a torn frame that the next one overwrites.
@@ -319,7 +365,7 @@ impl Manifest {
         }
         self.len += frame.len() as u64;
         for edit in edits {
-            self.state.apply(*edit);
+            self.state.apply(edit.clone());
         }
         Ok(())
     }
@@ -353,6 +399,14 @@ mod tests {
             ])
             .unwrap();
         manifest.commit(&[Edit::Add(entry(2))]).unwrap();
+        let delete = |seq| Edit::Delete {
+            seq,
+            tombstone: Tombstone {
+                range: TimeRange::new(-3, 4),
+                series: [1, 70_000].into_iter().collect(),
+            },
+        };
+        manifest.commit(&[delete(1), delete(2)]).unwrap();
         manifest.commit(&[Edit::Drop(1)]).unwrap();
         (vfs, manifest.state)
     }
@@ -361,6 +415,7 @@ mod tests {
     fn edits_come_back() {
         let (vfs, state) = sample();
         assert_eq!((state.next_seq, state.blocks.len()), (3, 1));
+        assert_eq!(state.tombstones.keys().collect::<Vec<_>>(), [&2]);
         let Found::Intact(found) = read(&vfs, Path::new("d")).unwrap() else {
             panic!("intact");
         };

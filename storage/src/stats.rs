@@ -55,6 +55,8 @@ pub struct DbStats {
     pub block_bytes: u64,
     /// Samples in the blocks; late and repeated ones may count twice.
     pub block_samples: u64,
+    /// Deletions in blocks that no merge has applied yet.
+    pub tombstones: u64,
     /// Flushes since start.
     pub flushes: u64,
     /// Failed flushes since start.
@@ -200,6 +202,7 @@ impl Db {
     fn block_stats(&self, stats: &mut DbStats) {
         for listed in self.store().blocks.load().iter() {
             stats.blocks += 1;
+            stats.tombstones += listed.tombstones.count() as u64;
             let min_ms = Some(listed.entry.min_ms);
             stats.min_time_ms = [stats.min_time_ms, min_ms].into_iter().flatten().min();
             if let Ok(block) = &listed.block {

@@ -1,6 +1,7 @@
 //! All process-level tests in one program with its own runner, so that a test whose peer is missing
 //! can say so and be counted as ignored.
 
+mod admin;
 mod crash;
 mod differential;
 mod http_contract;
@@ -25,6 +26,7 @@ fn failed(error: impl std::fmt::Display) -> Failed {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = http_contract::trials();
+    trials.extend(admin::trials());
     trials.extend(crash::trials());
     trials.extend(remote_write_v2::trials());
     trials.extend(peer_trials());

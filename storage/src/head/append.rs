@@ -11,7 +11,7 @@ use tenbin_model::write::{AppendReport, InvalidLabels, RejectReason, WriteReques
 use tenbin_model::{Labels, STALE_NAN_BITS, Sample};
 
 use super::lane::{Lane, Stored};
-use super::series::{HAS_ROW, HAS_SAMPLES, HAS_STARTS, LAST_IS_HISTOGRAM};
+use super::series::{HAS_ROW, HAS_SAMPLES, LAST_GONE, LAST_IS_HISTOGRAM};
 use super::{Head, SeriesRef};
 use crate::error::AppendError;
 use crate::wal::commit::Commit;
@@ -20,6 +20,14 @@ use crate::wal::writer::Wal;
 /// In-order samples may be this far behind the newest sample of the head, as in Prometheus (half of
 /// its two-hour chunk range).
 const IN_ORDER_SPAN_MS: i64 = 60 * 60 * 1000;
+
+/// What an append is admitted by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) now_ms: i64,
+    /// How far behind the newest sample of the database a late sample may be; 0 = not at all.
+    pub(crate) late_window_ms: i64,
+}
 
 /// What an entry was resolved to.
 #[derive(Clone, Copy)]
@@ -89,16 +97,16 @@ impl Head {
         wal: &Wal,
         connection: u64,
         request: &R,
-        now_ms: i64,
+        terms: Terms,
     ) -> Result<(AppendReport, Commit), AppendError> {
         wal.admit()?;
         let home = self.home_lane(connection, request);
         let one = Locked::One(self.lane(home));
-        let done = match self.append_locked(wal, home, one, request, now_ms) {
+        let done = match self.append_locked(wal, home, one, request, terms) {
             Some(done) => done,
             None => {
                 let all = Locked::All(self.all_lanes());
-                match self.append_locked(wal, home, all, request, now_ms) {
+                match self.append_locked(wal, home, all, request, terms) {
                     Some(done) => done,
                     None => return Err(AppendError::Limit("series moved between lanes".into())),
                 }
@@ -127,7 +135,7 @@ impl Head {
         home: u32,
         mut locked: Locked<'_>,
         request: &R,
-        now_ms: i64,
+        terms: Terms,
     ) -> Option<(AppendReport, Commit)> {
         let mut pass = Pass {
             request,
@@ -142,7 +150,7 @@ impl Head {
         let mut admission = Admission {
             head: self,
             epoch: turn.seq() as u32,
-            now_ms,
+            terms,
             newest_ms: self.newest_ms(),
             max_row_ms: i64::MIN,
             samples: 0,
@@ -332,7 +340,7 @@ pub(super) enum Place {
 pub(super) struct Admission<'a> {
     pub(super) head: &'a Head,
     pub(super) epoch: u32,
-    now_ms: i64,
+    terms: Terms,
     newest_ms: i64,
     max_row_ms: i64,
     /// Samples of both kinds that were stored.
@@ -347,13 +355,13 @@ impl Admission<'_> {
     #[inline]
     pub(super) fn place(&self, lane: &Lane, id: u32, at_ms: i64) -> Place {
         let limits = &self.head.limits;
-        let horizon = self.now_ms.saturating_add(limits.max_future_ms);
+        let horizon = self.terms.now_ms.saturating_add(limits.max_future_ms);
         if limits.max_future_ms > 0 && at_ms > horizon {
             return Place::Refused(RejectReason::TooFarInFuture);
         }
         let series = &lane.series[id as usize];
         let has_samples = series.has(HAS_SAMPLES);
-        if has_samples && at_ms == series.last_ms {
+        if has_samples && at_ms == series.last_ms && !series.has(LAST_GONE) {
             return Place::Newest;
         }
         let min_valid_ms = lane
@@ -363,7 +371,7 @@ impl Admission<'_> {
         if newer && at_ms >= min_valid_ms {
             return Place::InOrder;
         }
-        let window_ms = limits.out_of_order_window_ms;
+        let window_ms = self.terms.late_window_ms;
         if window_ms <= 0 {
             return Place::Refused(if at_ms < min_valid_ms {
                 RejectReason::OutOfBounds
@@ -388,7 +396,7 @@ impl Admission<'_> {
                 let base = lane.wal_base(id, self.epoch);
                 let number = lane.number;
                 let start_ms = sample.start_timestamp_ms;
-                if start_ms != 0 || lane.series[id as usize].has(HAS_STARTS) {
+                if start_ms != 0 || lane.has_starts(id) {
                     lane.record.start(id, at_ms, start_ms, false);
                     lane.push_start(id, at_ms, start_ms);
                 }

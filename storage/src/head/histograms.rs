@@ -9,12 +9,12 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tenbin_model::CounterResetHint;
 use tenbin_model::write::HistogramValue;
+use tenbin_model::{CounterResetHint, TimeRange};
 
 use crate::codec::Malformed;
 use crate::codec::bytes::{Cursor, put_uvarint, put_varint, unzigzag, zigzag};
-use crate::histogram::point::{Point, hint_bits, hint_of};
+use crate::histogram::point::{Point, hint_bits, hint_of, retain_points};
 use crate::histogram::reset::{View, decide};
 use crate::histogram::{Layout, Layouts, fields_into};
 
@@ -332,6 +332,68 @@ impl Histograms {
         self.late.get(&id).map_or(&[], Vec::as_slice)
     }
 
+    /// Series with late histograms that a flush is about to write.
+    pub(crate) fn flushing_late_series(&self) -> impl Iterator<Item = u32> {
+        self.flushing_late.keys().copied()
+    }
+
+    /// Timestamps of these histograms.
+    pub(crate) fn flushing_late_times(&self) -> impl Iterator<Item = i64> {
+        self.flushing_late.values().flatten().map(|p| p.at_ms)
+    }
+
+    pub(crate) fn has_late_of(&self, id: u32) -> bool {
+        !self.late(id).is_empty() || !self.flushing_late(id).is_empty()
+    }
+
+    /// Deletes the late histograms of a series inside a range; returns how many.
+    pub(crate) fn delete_late(&mut self, id: u32, range: TimeRange) -> u64 {
+        let mut deleted = 0;
+        for late in [&mut self.late, &mut self.flushing_late] {
+            let Some(points) = late.get_mut(&id) else {
+                continue;
+            };
+            let before = points.len();
+            points.retain(|point| !range.contains(point.at_ms));
+            deleted += before - points.len();
+            if points.is_empty() {
+                late.remove(&id);
+            }
+        }
+        deleted as u64
+    }
+
+    /// Deletes the in-order histograms of a series inside a range; returns how many and the
+    /// timestamp of the newest. The newest one of all stays known.
+    pub(crate) fn delete(&mut self, id: u32, range: TimeRange) -> Result<(u64, i64), Malformed> {
+        let mut deleted = (0, i64::MIN);
+        let Some(runs) = self.series.get_mut(&id) else {
+            return Ok(deleted);
+        };
+        let touched = |run: &Run| range.overlaps(TimeRange::new(run.first_ms, run.last_ms));
+        if !runs.runs().any(touched) {
+            return Ok(deleted);
+        }
+        let mut points = Vec::new();
+        for run in runs.runs() {
+            run.decode(&mut points)?;
+        }
+        for point in points.iter().filter(|p| range.contains(p.at_ms)) {
+            deleted = (deleted.0 + 1, point.at_ms);
+        }
+        retain_points(&mut points, |at_ms| !range.contains(at_ms));
+        let newest = (Arc::clone(&runs.layout), runs.fields.clone(), runs.hint);
+        runs.closed.clear();
+        runs.open = None;
+        for point in &points {
+            let head = (point.at_ms, point.start_ms, point.hint);
+            runs.push(head, &point.layout, &point.fields);
+        }
+        runs.close();
+        (runs.layout, runs.fields, runs.hint) = newest;
+        Ok(deleted)
+    }
+
     pub(crate) fn has_late(&self) -> bool {
         !self.late.is_empty() || !self.flushing_late.is_empty()
     }
@@ -478,6 +540,15 @@ mod tests {
             let mut expected = points[cut..].to_vec();
             expected.push(next);
             prop_assert_eq!(&held(&histograms), &expected);
+            let gone = TimeRange::new(expected[0].at_ms, expected[expected.len() / 2].at_ms);
+            let deleted = histograms.delete(7, gone).unwrap();
+            prop_assert_eq!(deleted, (expected.len() as u64 / 2 + 1, gone.max_ms));
+            expected.drain(..=expected.len() / 2);
+            let held_now = held(&histograms);
+            prop_assert_eq!(held_now.len(), expected.len());
+            for (held, expected) in held_now.iter().zip(&expected) {
+                prop_assert_eq!((held.at_ms, &held.fields), (expected.at_ms, &expected.fields));
+            }
             histograms.drop_before(7, i64::MAX).unwrap();
             prop_assert_eq!(histograms.first_ms(7), None);
         }

@@ -6,7 +6,7 @@
 
 use croaring::Bitmap;
 use hashbrown::HashMap;
-use tenbin_model::Labels;
+use tenbin_model::{Labels, TimeRange};
 
 use super::chunk::{self, ChunkBytes};
 use super::dictionary::Dictionary;
@@ -14,8 +14,8 @@ use super::histograms::Histograms;
 use super::journal::Journal;
 use super::late::LateSamples;
 use super::series::{
-    DEAD, HAS_HISTOGRAMS, HAS_LATE, HAS_ROW, HAS_SAMPLES, HAS_SEALED, HAS_STARTS,
-    LAST_IS_HISTOGRAM, Series,
+    DEAD, HAS_LATE, HAS_ROW, HAS_SAMPLES, HAS_SEALED, HAS_SIDE, LAST_GONE, LAST_IS_HISTOGRAM,
+    Series,
 };
 use super::slab::{NO_CLASS, Slab};
 use super::starts::Starts;
@@ -29,6 +29,23 @@ pub(crate) enum Stored {
     /// A float, by its bits.
     Float(u64),
     Histogram(Point),
+}
+
+/// What a deletion took out of a series.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deleted {
+    pub(crate) samples: u64,
+    /// The newest in-order sample among them.
+    pub(crate) newest_row_ms: i64,
+}
+
+impl Default for Deleted {
+    fn default() -> Self {
+        Self {
+            samples: 0,
+            newest_row_ms: i64::MIN,
+        }
+    }
 }
 
 /// Part of the head behind one lock.
@@ -192,7 +209,7 @@ impl Lane {
             self.chunk_count += 1;
         }
         chunk::append(series, &mut self.slab, timestamp_ms, bits);
-        series.flags = series.flags & !LAST_IS_HISTOGRAM | HAS_SAMPLES;
+        series.flags = series.flags & !(LAST_IS_HISTOGRAM | LAST_GONE) | HAS_SAMPLES;
     }
 
     /// Adds a histogram that is newer than all of its series. The open chunk ends: its coding goes
@@ -204,15 +221,18 @@ impl Lane {
         self.histograms.push(id, point);
         let series = &mut self.series[id as usize];
         series.last_ms = point.at_ms;
-        series.flags |= HAS_SAMPLES | HAS_HISTOGRAMS | LAST_IS_HISTOGRAM;
+        series.flags = series.flags & !LAST_GONE | HAS_SAMPLES | HAS_SIDE | LAST_IS_HISTOGRAM;
+    }
+
+    /// Whether floats of a series have start timestamps.
+    pub(crate) fn has_starts(&self, id: u32) -> bool {
+        self.series[id as usize].has(HAS_SIDE) && self.starts.has(id)
     }
 
     /// Notes the start timestamp (0 = unknown) of the in-order float added last.
-    #[inline]
     pub(crate) fn push_start(&mut self, id: u32, timestamp_ms: i64, start_ms: i64) {
-        let series = &mut self.series[id as usize];
-        if start_ms != 0 || series.has(HAS_STARTS) {
-            series.set(HAS_STARTS, true);
+        if start_ms != 0 || self.has_starts(id) {
+            self.series[id as usize].set(HAS_SIDE, true);
             self.starts.push(id, timestamp_ms, start_ms);
         }
     }
@@ -245,6 +265,62 @@ impl Lane {
         }
     }
 
+    /// Takes the samples of a series inside a range out of memory. The newest sample stays known, so
+    /// that what is older is still late and the log's next row has its base.
+    pub(crate) fn delete(&mut self, id: u32, range: TimeRange) -> Result<Deleted, Malformed> {
+        let mut deleted = Deleted::default();
+        let has_side = self.series[id as usize].has(HAS_SIDE);
+        if has_side {
+            self.starts.remove_late(id, range);
+        }
+        if self.series[id as usize].has(HAS_LATE) {
+            deleted.samples += self.late.remove(id, range) + self.flushing_late.remove(id, range);
+            deleted.samples += self.histograms.delete_late(id, range);
+            let floats = !self.late.of(id).is_empty() || !self.flushing_late.of(id).is_empty();
+            let left = floats || self.histograms.has_late_of(id);
+            self.series[id as usize].set(HAS_LATE, left);
+        }
+        if has_side {
+            let (count, newest) = self.histograms.delete(id, range)?;
+            deleted.samples += count;
+            deleted.newest_row_ms = newest;
+            let series = &mut self.series[id as usize];
+            if newest == series.last_ms && count > 0 {
+                series.set(LAST_GONE, true);
+            }
+        }
+        let last_ms = self.series[id as usize].last_ms;
+        let touched = |first| range.overlaps(TimeRange::new(first, last_ms));
+        if !self.first_float_ms(id).is_some_and(touched) {
+            return Ok(deleted);
+        }
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        self.chunk_samples(id, &mut times, &mut values)?;
+        let gone = times.iter().filter(|t| range.contains(**t));
+        let (count, newest) = gone.fold((0, i64::MIN), |(n, _), t| (n + 1, *t));
+        if count == 0 {
+            return Ok(deleted);
+        }
+        deleted.samples += count;
+        deleted.newest_row_ms = deleted.newest_row_ms.max(newest);
+        let last_bits = self.series[id as usize].last_bits;
+        let was_gone = self.series[id as usize].has(LAST_GONE);
+        let was_histogram = self.series[id as usize].has(LAST_IS_HISTOGRAM);
+        self.drop_chunks(id);
+        for (at, value) in times.iter().zip(&values) {
+            if !range.contains(*at) {
+                self.push(id, *at, value.to_bits());
+            }
+        }
+        // The next sample begins a chunk of its own: it does not follow the newest one that is left.
+        self.seal(id);
+        let series = &mut self.series[id as usize];
+        (series.last_ms, series.last_bits) = (last_ms, last_bits);
+        series.set(LAST_GONE, newest == last_ms || was_gone);
+        series.set(LAST_IS_HISTOGRAM, was_histogram);
+        Ok(deleted)
+    }
+
     /// Remembers a late sample.
     pub(crate) fn push_late(&mut self, id: u32, timestamp_ms: i64, bits: u64) {
         self.late.insert(id, timestamp_ms, bits);
@@ -253,7 +329,7 @@ impl Lane {
 
     /// Remembers the start timestamp of a late float.
     pub(crate) fn push_late_start(&mut self, id: u32, timestamp_ms: i64, start_ms: i64) {
-        self.series[id as usize].set(HAS_STARTS, true);
+        self.series[id as usize].set(HAS_SIDE, true);
         self.starts.push_late(id, timestamp_ms, start_ms);
     }
 
@@ -261,7 +337,7 @@ impl Lane {
     pub(crate) fn push_late_histogram(&mut self, id: u32, point: Point) {
         self.histograms.push_late(id, point);
         let series = &mut self.series[id as usize];
-        series.flags |= HAS_LATE | HAS_HISTOGRAMS;
+        series.flags |= HAS_LATE | HAS_SIDE;
     }
 
     /// What memory holds for a series at a timestamp.
@@ -272,7 +348,7 @@ impl Lane {
                 return Some(Stored::Float(bits));
             }
         }
-        if self.series[id as usize].has(HAS_HISTOGRAMS)
+        if self.series[id as usize].has(HAS_SIDE)
             && let Some(point) = self.histograms.stored_at(id, timestamp_ms)
         {
             return Some(Stored::Histogram(point));
@@ -286,7 +362,7 @@ impl Lane {
     /// Timestamp of the oldest in-order sample of a series in memory.
     pub(crate) fn first_ms(&self, id: u32) -> Option<i64> {
         let float = self.first_float_ms(id);
-        if !self.series[id as usize].has(HAS_HISTOGRAMS) {
+        if !self.series[id as usize].has(HAS_SIDE) {
             return float;
         }
         let histogram = self.histograms.first_ms(id);
@@ -342,11 +418,8 @@ impl Lane {
 
     /// Drops the in-order samples of a series before `before_ms`, which a block has.
     pub(crate) fn drop_before(&mut self, id: u32, before_ms: i64) -> Result<(), Malformed> {
-        let series = &self.series[id as usize];
-        if series.has(HAS_STARTS) {
+        if self.series[id as usize].has(HAS_SIDE) {
             self.starts.drop_before(id, before_ms);
-        }
-        if series.has(HAS_HISTOGRAMS) {
             self.histograms.drop_before(id, before_ms)?;
         }
         if self
@@ -368,12 +441,13 @@ impl Lane {
         for (at, value) in times[from..].iter().zip(&values[from..]) {
             self.push(id, *at, value.to_bits());
         }
-        if flags & LAST_IS_HISTOGRAM != 0 {
-            // The newest sample is no float: what was before stays as it was.
+        let newest = flags & (LAST_IS_HISTOGRAM | LAST_GONE);
+        if newest != 0 {
+            // The newest sample is no float of these: what was before stays as it was.
             self.seal(id);
             let series = &mut self.series[id as usize];
             series.last_ms = last_ms;
-            series.set(LAST_IS_HISTOGRAM, true);
+            series.flags |= newest;
         }
         Ok(())
     }
@@ -453,6 +527,34 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deletion_leaves_the_rest_and_the_order_of_arrival() {
+        let mut lane = Lane::new(0, i64::MIN);
+        let id = lane.add_series(1, 1, &[("__name__", "up")]);
+        for i in 0..100 {
+            lane.push(id, i * 10, i as u64);
+        }
+        lane.push_late(id, 5, 77);
+        lane.push_late(id, 995, 78);
+        let deleted = lane.delete(id, TimeRange::new(3, 94)).unwrap();
+        assert_eq!((deleted.samples, deleted.newest_row_ms), (10, 90));
+        assert_eq!(lane.delete(id, TimeRange::new(3, 94)).unwrap().samples, 0);
+        let deleted = lane.delete(id, TimeRange::new(500, 2000)).unwrap();
+        assert_eq!((deleted.samples, deleted.newest_row_ms), (51, 990));
+        assert!(!lane.series[id as usize].has(HAS_LATE));
+        let series = &lane.series[id as usize];
+        assert_eq!((series.last_ms, series.last_bits), (990, 99));
+        assert!(series.has(LAST_GONE));
+        lane.push(id, 1000, 5);
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        lane.chunk_samples(id, &mut times, &mut values).unwrap();
+        let expected: Vec<i64> = [0].into_iter().chain((100..500).step_by(10)).collect();
+        assert_eq!(times[..times.len() - 1], expected);
+        assert_eq!((times.last(), lane.chunk_count), (Some(&1000), 2));
+        lane.delete(id, TimeRange::ALL).unwrap();
+        assert_eq!((lane.first_ms(id), lane.chunk_count), (None, 0));
+    }
 
     #[test]
     fn a_flush_leaves_the_rest_of_a_chunk() {

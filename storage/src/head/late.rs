@@ -2,6 +2,7 @@
 //! chunks until the next flush, sorted and one per timestamp.
 
 use hashbrown::HashMap;
+use tenbin_model::TimeRange;
 
 /// Late samples by series.
 #[derive(Debug, Default)]
@@ -25,8 +26,32 @@ impl LateSamples {
         }
     }
 
+    /// Removes the samples of a series inside a range; returns how many.
+    pub(crate) fn remove(&mut self, id: u32, range: TimeRange) -> u64 {
+        let Some(samples) = self.by_series.get_mut(&id) else {
+            return 0;
+        };
+        let before = samples.len();
+        samples.retain(|sample| !range.contains(sample.0));
+        let removed = before - samples.len();
+        if samples.is_empty() {
+            self.by_series.remove(&id);
+        }
+        removed as u64
+    }
+
     pub(crate) fn of(&self, id: u32) -> &[(i64, u64)] {
         self.by_series.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Samples of all series.
+    pub(crate) fn count(&self) -> usize {
+        self.by_series.values().map(Vec::len).sum()
+    }
+
+    /// Timestamps of all samples.
+    pub(crate) fn times(&self) -> impl Iterator<Item = i64> {
+        self.by_series.values().flatten().map(|sample| sample.0)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -5,9 +5,10 @@
 //! once. Series ids are dense per lane and grow in arrival order: the series of one target are
 //! neighbours. Lock order: lanes ascending, then table shards, then the WAL gate, then its queue.
 
-mod append;
+pub(crate) mod append;
 mod append_histograms;
 pub(crate) mod chunk;
+mod delete;
 pub(crate) mod dictionary;
 pub(crate) mod histograms;
 pub(crate) mod journal;
@@ -37,7 +38,6 @@ pub(crate) struct SeriesRef {
 /// Admission limits, all in milliseconds; see [`crate::Options`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeadLimits {
-    pub(crate) out_of_order_window_ms: i64,
     pub(crate) max_future_ms: i64,
     pub(crate) max_series: u64,
 }

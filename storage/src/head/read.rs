@@ -11,7 +11,7 @@ use super::chunk::ChunkBytes;
 use super::histograms::Run;
 use super::journal::{Cut, TooOld};
 use super::lane::Lane;
-use super::series::{HAS_HISTOGRAMS, HAS_LATE, HAS_STARTS};
+use super::series::{HAS_LATE, HAS_SIDE};
 use super::starts::SeriesStarts;
 use crate::error::Corruption;
 use crate::histogram::point::Point;
@@ -194,7 +194,7 @@ impl Lane {
         if in_order {
             samples.chunks = self.copy_chunks(id);
         }
-        if series.has(HAS_HISTOGRAMS) {
+        if series.has(HAS_SIDE) {
             if in_order {
                 samples.runs = self.histograms.copy_runs(id);
             }
@@ -204,7 +204,7 @@ impl Lane {
         if samples.is_empty() {
             return None;
         }
-        if series.has(HAS_STARTS) {
+        if self.has_starts(id) {
             samples.starts = Some(Box::new(self.starts.copy(id)));
         }
         Some(HeadSeries {
@@ -222,24 +222,33 @@ impl Lane {
         all
     }
 
-    /// What a flush takes of a series: in-order samples before `before_ms` are inside.
-    pub(crate) fn copy_flushing(&self, id: u32, before_ms: i64) -> Option<HeadSamples> {
+    /// What a flush takes of a series: in-order samples before `before_ms` and others are inside,
+    /// and late ones inside `late`.
+    pub(crate) fn copy_flushing(
+        &self,
+        id: u32,
+        before_ms: i64,
+        late: TimeRange,
+    ) -> Option<HeadSamples> {
         let series = &self.series[id as usize];
+        let floats = self.flushing_late.of(id).iter();
         let mut samples = HeadSamples {
-            late: self.flushing_late.of(id).to_vec(),
+            late: floats.filter(|s| late.contains(s.0)).copied().collect(),
             ..HeadSamples::default()
         };
         let in_order = self.first_ms(id).is_some_and(|first| first < before_ms);
         if in_order {
             samples.chunks = self.copy_chunks(id);
         }
-        if series.has(HAS_HISTOGRAMS) {
+        if series.has(HAS_SIDE) {
             if in_order {
                 samples.runs = self.histograms.copy_runs(id);
             }
-            samples.late_histograms = self.histograms.flushing_late(id).to_vec();
+            let points = self.histograms.flushing_late(id).iter();
+            let points = points.filter(|p| late.contains(p.at_ms));
+            samples.late_histograms = points.cloned().collect();
         }
-        if series.has(HAS_STARTS) {
+        if self.has_starts(id) {
             samples.starts = Some(Box::new(self.starts.copy_flushing(id)));
         }
         (!samples.is_empty()).then_some(samples)

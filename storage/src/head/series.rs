@@ -10,12 +10,12 @@ pub(crate) const HAS_ROW: u8 = 2;
 pub(crate) const HAS_SEALED: u8 = 4;
 /// Late samples of the series are in memory.
 pub(crate) const HAS_LATE: u8 = 8;
-/// Histograms of the series are, or were, in memory beside its chunks.
-pub(crate) const HAS_HISTOGRAMS: u8 = 16;
+/// Histograms or start timestamps of the series are, or were, in memory beside its chunks.
+pub(crate) const HAS_SIDE: u8 = 16;
 /// The newest in-order sample is a histogram; `last_bits` is an older float then.
 pub(crate) const LAST_IS_HISTOGRAM: u8 = 32;
-/// Samples of the series have start timestamps.
-pub(crate) const HAS_STARTS: u8 = 64;
+/// The newest sample was deleted.
+pub(crate) const LAST_GONE: u8 = 64;
 /// The slot belongs to no series.
 pub(crate) const DEAD: u8 = 128;
 

@@ -3,6 +3,7 @@
 //! Series without start timestamps are not here at all. 0 = unknown.
 
 use hashbrown::HashMap;
+use tenbin_model::TimeRange;
 
 /// `(timestamp of a sample, start timestamp)`, ascending.
 type Entries = Vec<(i64, i64)>;
@@ -80,6 +81,22 @@ impl Starts {
         insert(self.late.entry(id).or_default(), at_ms, start_ms);
     }
 
+    /// Whether a series has any.
+    pub(crate) fn has(&self, id: u32) -> bool {
+        self.in_order.contains_key(&id)
+            || self.late.contains_key(&id)
+            || self.flushing_late.contains_key(&id)
+    }
+
+    /// Forgets those of late samples inside a range.
+    pub(crate) fn remove_late(&mut self, id: u32, range: TimeRange) {
+        for late in [&mut self.late, &mut self.flushing_late] {
+            if let Some(entries) = late.get_mut(&id) {
+                entries.retain(|entry| !range.contains(entry.0));
+            }
+        }
+    }
+
     /// The start timestamps of a series for a reader: late samples that a flush is writing were
     /// stored first.
     pub(crate) fn copy(&self, id: u32) -> SeriesStarts {
@@ -151,6 +168,9 @@ mod tests {
         starts.drop_before(1, 21);
         assert_eq!(starts.copy(1).in_order, [(20, 0), (21, 15)]);
         assert_eq!(starts.copy_flushing(1).late, []);
+        starts.push_late(1, 14, 4);
+        starts.remove_late(1, TimeRange::new(13, 20));
+        assert!(starts.has(1) && !starts.has(2));
         starts.begin_flush();
         assert_eq!(starts.copy_flushing(1).late, [(12, 4)]);
         starts.end_flush();

@@ -38,6 +38,19 @@ impl Point {
     }
 }
 
+/// Keeps the points at the timestamps that `keep` takes.
+pub(crate) fn retain_points(points: &mut Vec<Point>, keep: impl Fn(i64) -> bool) {
+    let mut gap = false;
+    points.retain_mut(|point| {
+        let kept = keep(point.at_ms);
+        if kept && gap {
+            point.moved();
+        }
+        gap = !kept;
+        kept
+    });
+}
+
 /// The two bits of a hint in files.
 pub(crate) fn hint_bits(hint: CounterResetHint) -> u8 {
     match hint {
@@ -130,6 +143,9 @@ mod tests {
         merge_points(&mut first, &mut vec![point(3, 0), point(4, 0)]);
         let hints: Vec<u8> = first.iter().map(|p| hint_bits(p.hint)).collect();
         assert_eq!(hints, [2, 2, 0, 2, 0]);
+        retain_points(&mut first, |at_ms| at_ms != 1 && at_ms != 3);
+        let hints: Vec<u8> = first.iter().map(|p| hint_bits(p.hint)).collect();
+        assert_eq!(hints, [0, 0, 0]);
         for bits in 0..4 {
             assert_eq!(hint_bits(hint_of(bits)), bits);
         }

@@ -1,7 +1,7 @@
 //! Sorted runs of samples into one: in time order, one sample per timestamp, the earlier run
 //! winning. Floats and histograms of a series are one timeline.
 
-use crate::histogram::point::{Point, merge_points};
+use crate::histogram::point::{Point, merge_points, retain_points};
 
 /// Float samples as columns, reused between series.
 #[derive(Debug, Default, Clone)]
@@ -28,7 +28,11 @@ impl Samples {
     /// Keeps only the samples whose timestamps `keep` takes.
     pub(crate) fn retain(&mut self, keep: impl Fn(i64) -> bool) {
         self.floats.retain(&keep);
-        self.histograms.retain(|point| keep(point.at_ms));
+        retain_points(&mut self.histograms, keep);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.floats.is_empty() && self.histograms.is_empty()
     }
 
     /// Keeps only the samples inside `[min_ms, max_ms]`.

@@ -7,8 +7,8 @@ use croaring::Bitmap;
 use tenbin_model::{Matcher, Querier, Queryable, SelectHints, SeriesSet, StoreError, TimeRange};
 
 use super::matching::{LabelIndex, select};
-use super::set::{Newer, Part, Selection};
-use crate::block::reader::Block;
+use super::merge::Samples;
+use super::set::{Newer, Part, Selection, Source};
 use crate::db::{Db, ListedBlock, Store};
 
 impl Queryable for Db {
@@ -57,20 +57,24 @@ impl DbQuerier {
     fn newer_blocks(&self) -> Vec<Arc<ListedBlock>> {
         let mut listed = (**self.store.blocks.load()).clone();
         listed.retain(|block| {
-            let known = |old: &Arc<ListedBlock>| Arc::ptr_eq(old, block);
+            // By number: a deletion lists a block anew.
+            let known = |old: &Arc<ListedBlock>| old.entry.seq == block.entry.seq;
             block.flush > 0 && !self.blocks.iter().any(known)
         });
         listed
     }
 
     /// The blocks that overlap the range, in the same order; fails when one of them is damaged.
-    fn concerned(&self, listed: &[Arc<ListedBlock>]) -> Result<Vec<Arc<Block>>, StoreError> {
+    fn concerned(&self, listed: &[Arc<ListedBlock>]) -> Result<Vec<Source>, StoreError> {
         let mut blocks = Vec::new();
         for listed in listed {
             let range = TimeRange::new(listed.entry.min_ms, listed.entry.max_ms);
             if self.range.overlaps(range) {
                 match &listed.block {
-                    Ok(block) => blocks.push(Arc::clone(block)),
+                    Ok(block) => blocks.push(Source {
+                        block: Arc::clone(block),
+                        tombstones: listed.tombstones.clone(),
+                    }),
                     Err(damage) => return Err(damage.clone().into()),
                 }
             }
@@ -102,7 +106,7 @@ impl DbQuerier {
         }
         let mut blocks = self.concerned(&self.blocks)?;
         blocks.extend(self.concerned(&self.newer_blocks())?);
-        for block in blocks {
+        for Source { block, .. } in blocks {
             let within = matching(&*block)?;
             f(&*block, within.as_ref())?;
         }
@@ -136,11 +140,18 @@ impl Querier for DbQuerier {
             newer.cuts = self.store.head.cuts(&self.snapshot)?;
         }
         let mut parts = Vec::with_capacity(head.len());
-        for (source, block) in blocks.iter().enumerate() {
-            for ordinal in select(&**block, matchers)?.to_vec() {
+        let mut left = Samples::default();
+        for (number, source) in blocks.iter().enumerate() {
+            for ordinal in select(&*source.block, matchers)?.to_vec() {
+                if source.tombstones.touch(ordinal) {
+                    source.read(ordinal, self.range, &mut left)?;
+                    if left.is_empty() {
+                        continue;
+                    }
+                }
                 parts.push(Part {
-                    hash: block.hash(ordinal)?,
-                    source: source as u32,
+                    hash: source.block.hash(ordinal)?,
+                    source: number as u32,
                     ordinal,
                 });
             }

@@ -11,10 +11,32 @@ use tenbin_model::{
 
 use super::merge::{Columns, Samples, merge_samples};
 use crate::block::reader::Block;
+use crate::error::Corruption;
 use crate::head::journal::Cut;
 use crate::head::read::HeadSeries;
 use crate::histogram::point::Point;
 use crate::histogram::to_float;
+use crate::tombstones::Tombstones;
+
+/// A block of the selection and what was deleted in it.
+pub(super) struct Source {
+    pub(super) block: Arc<Block>,
+    pub(super) tombstones: Tombstones,
+}
+
+impl Source {
+    /// Replaces `out` by what is left of a series inside a range.
+    pub(super) fn read(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        out: &mut Samples,
+    ) -> Result<(), Corruption> {
+        self.block.read(ordinal, range.min_ms, range.max_ms, out)?;
+        self.tombstones.apply(ordinal, out);
+        Ok(())
+    }
+}
 
 /// One occurrence of a series in a source. Blocks are sources in order of publication; the head
 /// comes last.
@@ -47,7 +69,7 @@ impl Newer {
 /// A selection. Series are ordered by label hash, or by labels when asked for.
 pub(super) struct Selection {
     range: TimeRange,
-    blocks: Vec<Arc<Block>>,
+    blocks: Vec<Source>,
     newer: Newer,
     head: Vec<HeadSeries>,
     parts: Vec<Part>,
@@ -71,7 +93,7 @@ thread_local! {
 impl Selection {
     pub(super) fn new(
         range: TimeRange,
-        blocks: Vec<Arc<Block>>,
+        blocks: Vec<Source>,
         newer: Newer,
         head: Vec<HeadSeries>,
         mut parts: Vec<Part>,
@@ -134,13 +156,13 @@ impl Selection {
         } = scratch;
         merged.clear();
         for part in self.parts_of(series) {
-            let Some(block) = self.blocks.get(part.source as usize) else {
+            let Some(source) = self.blocks.get(part.source as usize) else {
                 let series = &self.head[part.ordinal as usize];
                 let samples = &series.samples;
                 samples.read(range, series.last_ms, merged, into, spare)?;
                 continue;
             };
-            block.read(part.ordinal, range.min_ms, range.max_ms, into)?;
+            source.read(part.ordinal, range, into)?;
             if let Some(flush) = self.newer.flush_of(part.source)
                 && let Some(cut) = self.newer.cuts.get(&part.hash)
             {
@@ -198,7 +220,7 @@ impl SeriesSet for Selection {
         let parts = self.parts_of(series);
         let part = parts[parts.len() - 1];
         match self.blocks.get(part.source as usize) {
-            Some(block) => Ok(block.labels_of(&block.record(part.ordinal)?.pairs)?),
+            Some(Source { block, .. }) => Ok(block.labels_of(&block.record(part.ordinal)?.pairs)?),
             None => Ok(self.head[part.ordinal as usize].labels.clone()),
         }
     }

@@ -6,7 +6,7 @@
 
 use hashbrown::HashMap;
 use parking_lot::MutexGuard;
-use tenbin_model::Labels;
+use tenbin_model::{Labels, TimeRange};
 
 use crate::head::lane::Lane;
 use crate::head::series::HAS_SAMPLES;
@@ -268,6 +268,13 @@ impl RecordSink for Applier<'_> {
         };
         self.samples += 1;
         self.lane(at.lane).push_late(at.id, timestamp_ms, bits);
+    }
+
+    fn tombstone(&mut self, lane: u32, id: u32, range: TimeRange) {
+        if let Some(at) = self.resolve(lane, id) {
+            // What is in memory was written by this process: it decodes.
+            let _ = self.lane(at.lane).delete(at.id, range);
+        }
     }
 
     fn histogram(&mut self, lane: u32, id: u32, late: bool, mut point: Point) {

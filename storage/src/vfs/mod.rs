@@ -55,6 +55,19 @@ pub trait Vfs: Send + Sync {
     /// As the medium says.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Gives a file that is never written again a second name, which must not exist; copies it where
+    /// the medium has no second names.
+    ///
+    /// # Errors
+    /// As the medium says.
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// As the medium says.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+
     /// The names of the files in a directory, sorted.
     ///
     /// # Errors

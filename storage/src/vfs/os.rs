@@ -42,6 +42,30 @@ impl Vfs for OsVfs {
         fs::remove_file(path)
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match fs::hard_link(from, to) {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::Unsupported
+                        | io::ErrorKind::CrossesDevices
+                        | io::ErrorKind::TooManyLinks
+                        | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                let mut source = File::open(from)?;
+                let mut target = File::create_new(to)?;
+                io::copy(&mut source, &mut target)?;
+                target.sync_data()
+            }
+            linked => linked,
+        }
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(dir)? {
@@ -142,6 +166,12 @@ mod tests {
         file.truncate(13).unwrap();
         assert_eq!(OsVfs.map_sealed(&path).unwrap().len(), 13);
         assert_eq!(OsVfs.list(dir.path()).unwrap(), ["f"]);
+        let link = dir.path().join("g");
+        OsVfs.hard_link(&path, &link).unwrap();
+        assert!(OsVfs.hard_link(&path, &link).is_err());
+        OsVfs.remove(&path).unwrap();
+        assert_eq!(OsVfs.map_sealed(&link).unwrap()[10..13], *b"abc");
+        assert!(OsVfs.remove_dir(dir.path()).is_err(), "not empty");
         let lock = OsVfs.lock(&dir.path().join("LOCK")).unwrap();
         assert!(lock.is_some());
         assert!(OsVfs.lock(&dir.path().join("LOCK")).unwrap().is_none());

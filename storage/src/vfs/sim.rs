@@ -38,6 +38,15 @@ pub enum SimFault {
     EioFrom(u64),
     /// Operations that take space fail with ENOSPC.
     NoSpace,
+    /// The change with this number fails with ENOSPC if it takes space.
+    NoSpaceAt(u64),
+    /// Every change from this number on that takes space fails with ENOSPC.
+    NoSpaceFrom(u64),
+    /// The read, mapping or listing with this number (counted from the start of the disk) fails with
+    /// EIO.
+    ReadEioAt(u64),
+    /// Every read, mapping or listing from this number on fails with EIO.
+    ReadEioFrom(u64),
 }
 
 #[derive(Clone)]
@@ -70,6 +79,7 @@ struct Disk {
     locks: Vec<PathBuf>,
     generation: u64,
     write_count: u64,
+    read_count: u64,
     fault: Option<SimFault>,
 }
 
@@ -138,6 +148,25 @@ impl Disk {
             Some(SimFault::EioAt(at)) if at == number => eio(),
             Some(SimFault::EioFrom(from)) if from <= number => eio(),
             Some(SimFault::NoSpace) if takes_space => Err(io::Error::from_raw_os_error(28)),
+            Some(SimFault::NoSpaceAt(at)) if takes_space && at == number => {
+                Err(io::Error::from_raw_os_error(28))
+            }
+            Some(SimFault::NoSpaceFrom(from)) if takes_space && from <= number => {
+                Err(io::Error::from_raw_os_error(28))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts an operation that only looks, and fails it when a fault says so.
+    fn look(&mut self) -> io::Result<()> {
+        let number = self.read_count;
+        self.read_count += 1;
+        match self.fault {
+            Some(SimFault::ReadEioAt(at)) if at == number => Err(io::Error::from_raw_os_error(5)),
+            Some(SimFault::ReadEioFrom(from)) if from <= number => {
+                Err(io::Error::from_raw_os_error(5))
+            }
             _ => Ok(()),
         }
     }
@@ -264,6 +293,12 @@ impl SimVfs {
         self.disk.lock().write_count
     }
 
+    /// How many operations that only look were tried so far.
+    #[must_use]
+    pub fn read_count(&self) -> u64 {
+        self.disk.lock().read_count
+    }
+
     /// The bytes of a file as a reader sees them now.
     #[must_use]
     pub fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
@@ -321,7 +356,10 @@ impl Vfs for SimVfs {
         let mut disk = self.alive()?;
         let inode = match (disk.current.get(path).copied(), mode) {
             (Some(_), OpenMode::Create) => return Err(io::ErrorKind::AlreadyExists.into()),
-            (Some(inode), _) => inode,
+            (Some(inode), _) => {
+                disk.look()?;
+                inode
+            }
             (None, OpenMode::Create) => {
                 disk.change(true)?;
                 let inode = disk.next_inode;
@@ -360,8 +398,26 @@ impl Vfs for SimVfs {
         Ok(())
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.alive()?;
+        disk.change(true)?;
+        let Some(inode) = disk.current.get(from).copied() else {
+            return Err(not_found(from));
+        };
+        if disk.current.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        disk.entry(EntryOp::Link(to.to_owned(), inode));
+        Ok(())
+    }
+
+    fn remove_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let disk = self.alive()?;
+        let mut disk = self.alive()?;
+        disk.look()?;
         let inside = disk.current.keys().filter(|p| p.parent() == Some(dir));
         Ok(inside
             .filter_map(|p| p.file_name()?.to_str().map(str::to_owned))
@@ -387,7 +443,7 @@ impl Vfs for SimVfs {
     }
 
     fn map_sealed(&self, path: &Path) -> io::Result<Mapped> {
-        drop(self.alive()?);
+        self.alive()?.look()?;
         self.bytes(path)
             .map(Mapped::owned)
             .ok_or_else(|| not_found(path))
@@ -407,7 +463,12 @@ impl Vfs for SimVfs {
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
-        let full = self.alive()?.fault == Some(SimFault::NoSpace);
+        let disk = self.alive()?;
+        let full = match disk.fault {
+            Some(SimFault::NoSpace) => true,
+            Some(SimFault::NoSpaceFrom(from)) => from <= disk.write_count,
+            _ => false,
+        };
         Ok(if full { 0 } else { 1 << 40 })
     }
 }
@@ -444,6 +505,7 @@ impl SimFile {
 impl VfsFile for SimFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.with(|disk, inode| {
+            disk.look()?;
             let start = usize::try_from(offset).map_err(io::Error::other)?;
             let inode = disk.inodes.entry(inode).or_default();
             let bytes = start

@@ -8,9 +8,11 @@
 //! | 5 LATE | `uvarint lane, uvarint n, n x (varint id difference, varint time difference, u64 bits)` |
 //! | 6 HISTOGRAM, 10 START | see [`super::histogram`] |
 //! | 7 EXEMPLAR, 8 METADATA | see [`super::side`] |
-//! | 9 TOMBSTONE | reserved |
+//! | 9 TOMBSTONE | `uvarint lane, uvarint n, n x (varint id difference, varint from, varint to)` |
 //!
 //! A reader skips types it does not know; what it must not skip raises the segment's read version.
+
+use tenbin_model::TimeRange;
 
 use super::histogram::{HistogramsBuilder, StartsBuilder, read_histograms, read_starts};
 use super::row::{Row, RowBuilder};
@@ -23,6 +25,7 @@ const SERIES: u8 = 2;
 const ROW: u8 = 3;
 const LATE: u8 = 5;
 const HISTOGRAM: u8 = 6;
+const TOMBSTONE: u8 = 9;
 const START: u8 = 10;
 
 /// Most label pairs that one series may have on disk.
@@ -43,6 +46,9 @@ pub(crate) struct RecordBuilder {
     last_late: (u32, i64),
     histograms: HistogramsBuilder,
     starts: StartsBuilder,
+    tombstones: Vec<u8>,
+    tombstone_count: u64,
+    last_tombstone: u32,
     scratch: Vec<u8>,
 }
 
@@ -56,6 +62,7 @@ impl RecordBuilder {
         self.row.is_empty()
             && self.late_count == 0
             && self.full_rows.is_empty()
+            && self.tombstone_count == 0
             && self.histograms.is_empty()
     }
 
@@ -109,6 +116,18 @@ impl RecordBuilder {
         self.starts.push(id, timestamp_ms, start_ms, late);
     }
 
+    /// Deletes the samples that a series has inside a range at this point of the log.
+    pub(crate) fn tombstone(&mut self, id: u32, range: TimeRange) {
+        put_varint(
+            &mut self.tombstones,
+            i64::from(id) - i64::from(self.last_tombstone),
+        );
+        put_varint(&mut self.tombstones, range.min_ms);
+        put_varint(&mut self.tombstones, range.max_ms);
+        self.last_tombstone = id;
+        self.tombstone_count += 1;
+    }
+
     /// Appends all records to `out` and empties the builder.
     pub(crate) fn finish(&mut self, lane: u32, out: &mut Vec<u8>) {
         for (kind, count, bytes) in [
@@ -133,8 +152,11 @@ impl RecordBuilder {
         let starts = (&mut self.starts.count, &mut self.starts.bytes);
         counted(out, START, lane, starts.0, starts.1, &mut self.scratch);
         self.starts.reset();
+        let gone = (&mut self.tombstone_count, &mut self.tombstones);
+        counted(out, TOMBSTONE, lane, gone.0, gone.1, &mut self.scratch);
         self.last_id = 0;
         self.last_late = (0, 0);
+        self.last_tombstone = 0;
     }
 }
 
@@ -170,6 +192,7 @@ pub(crate) trait RecordSink {
     fn late(&mut self, lane: u32, id: u32, timestamp_ms: i64, bits: u64);
     fn histogram(&mut self, lane: u32, id: u32, late: bool, point: Point);
     fn start(&mut self, lane: u32, id: u32, timestamp_ms: i64, start_ms: i64, late: bool);
+    fn tombstone(&mut self, lane: u32, id: u32, range: TimeRange);
 }
 
 /// Scratch memory for decoding.
@@ -191,8 +214,10 @@ impl RecordReader {
             let kind = cursor.u8()?;
             let len = cursor.count(1, usize::MAX)?;
             let body = cursor.take(len)?;
-            if matches!(kind, SYMBOL | SERIES | ROW | LATE | HISTOGRAM | START)
-                && !sink.wants(Cursor::new(body).uvarint32()?)
+            if matches!(
+                kind,
+                SYMBOL | SERIES | ROW | LATE | HISTOGRAM | TOMBSTONE | START
+            ) && !sink.wants(Cursor::new(body).uvarint32()?)
             {
                 continue;
             }
@@ -210,6 +235,7 @@ impl RecordReader {
                 START => read_starts(body, |lane, id, at_ms, start_ms, late| {
                     sink.start(lane, id, at_ms, start_ms, late);
                 })?,
+                TOMBSTONE => read_tombstones(body, sink)?,
                 _ => {}
             }
         }
@@ -257,6 +283,19 @@ fn read_late(body: &[u8], sink: &mut impl RecordSink) -> Result<(), Malformed> {
     Ok(())
 }
 
+fn read_tombstones(body: &[u8], sink: &mut impl RecordSink) -> Result<(), Malformed> {
+    let mut cursor = Cursor::new(body);
+    let lane = cursor.uvarint32()?;
+    let mut id = 0_i64;
+    for _ in 0..cursor.count(3, usize::MAX)? {
+        id = id.wrapping_add(cursor.varint()?);
+        let range = TimeRange::new(cursor.varint()?, cursor.varint()?);
+        let id = u32::try_from(id).map_err(|_| Malformed("series id leaves 32 bits"))?;
+        sink.tombstone(lane, id, range);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,6 +328,10 @@ mod tests {
             let text = format!("start {lane} {id} {at_ms} {start_ms} {late}");
             self.0.push(text);
         }
+        fn tombstone(&mut self, lane: u32, id: u32, range: TimeRange) {
+            let (min, max) = (range.min_ms, range.max_ms);
+            self.0.push(format!("tombstone {lane} {id} {min} {max}"));
+        }
     }
 
     #[test]
@@ -309,6 +352,8 @@ mod tests {
             fields: [1, 2, 3].into(),
         };
         builder.histogram(9, &point, true);
+        builder.tombstone(9, TimeRange::new(i64::MIN, 5));
+        builder.tombstone(2, TimeRange::new(-7, i64::MAX));
         assert!(!builder.is_empty());
         let mut payload = Vec::new();
         builder.finish(1, &mut payload);
@@ -326,7 +371,9 @@ mod tests {
                 "late 1 9 -50 6",
                 "late 1 2 70 7",
                 "histogram 1 9 true 1500",
-                "start 1 9 1000 12 false"
+                "start 1 9 1000 12 false",
+                &format!("tombstone 1 9 {} 5", i64::MIN),
+                &format!("tombstone 1 2 -7 {}", i64::MAX)
             ]
         );
     }
@@ -342,6 +389,7 @@ mod tests {
                 fn late(&mut self, _: u32, _: u32, _: i64, _: u64) {}
                 fn histogram(&mut self, _: u32, _: u32, _: bool, _: Point) {}
                 fn start(&mut self, _: u32, _: u32, _: i64, _: i64, _: bool) {}
+                fn tombstone(&mut self, _: u32, _: u32, _: TimeRange) {}
             }
             let _ = RecordReader::default().read(&bytes, &mut Nothing);
         }

@@ -247,6 +247,11 @@ impl Wal {
         gone
     }
 
+    /// Numbers of the closed segments that a replay would read.
+    pub(crate) fn closed_segments(&self) -> Vec<u64> {
+        self.closed.lock().iter().map(|s| s.seq).collect()
+    }
+
     /// Whether a file could be put aside for the next segment.
     pub(crate) fn wants_spare(&self) -> bool {
         !self.shared.spare.load(Ordering::Acquire)

@@ -7,6 +7,8 @@ mod damage;
 mod faults;
 mod harness;
 mod histograms;
+mod lifecycle;
 mod model;
 mod queries;
 mod snapshots;
+mod sweep;

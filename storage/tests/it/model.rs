@@ -1,8 +1,8 @@
 //! Random operations against a map: appends, late samples, duplicates, conflicts, flushes,
-//! compactions, retention, clean reopen and crash.
+//! compactions, deletions, retention, clean reopen and crash.
 
 use tenbin_model::write::{HistogramSample, RejectReason};
-use tenbin_model::{Sample, TimeRange};
+use tenbin_model::{MatchOp, Matcher, Sample, TimeRange};
 use tenbin_storage::vfs::{CrashMode, SimVfs};
 
 use crate::harness::*;
@@ -130,6 +130,40 @@ impl World {
         assert_eq!(self.db.stats().corruptions, [], "a crash is no corruption");
     }
 
+    /// Deletes some series' samples inside a range, or all of them.
+    fn delete(&mut self) {
+        let number = self.random.below(SERIES) as usize;
+        let name = &series(number)[0].1;
+        let instance = &series(number)[1].1;
+        let matchers = match self.random.below(4) {
+            0 => any(),
+            1 => vec![Matcher::new(MatchOp::Equal, "__name__", name).unwrap()],
+            _ => vec![
+                Matcher::new(MatchOp::Equal, "__name__", name).unwrap(),
+                Matcher::new(MatchOp::Equal, "instance", instance).unwrap(),
+            ],
+        };
+        let from = self.now_ms - self.random.below(5_000_000) as i64;
+        let range = match self.random.below(10) {
+            0 => TimeRange::ALL,
+            1 => TimeRange::new(i64::MIN, from),
+            2..5 => TimeRange::new(from, i64::MAX),
+            _ => TimeRange::new(from, from + self.random.below(1_000_000) as i64),
+        };
+        let hit = contents(&self.db, &matchers, range).unwrap();
+        let selections = [matchers];
+        self.db.delete_series(&selections, range).unwrap();
+        for labels in hit.keys() {
+            let samples = self.oracle.get_mut(labels).unwrap();
+            samples.retain(|at_ms, _| !range.contains(*at_ms));
+        }
+        self.oracle.retain(|_, samples| !samples.is_empty());
+        assert_same(
+            &contents(&self.db, &selections[0], range).unwrap(),
+            &Contents::new(),
+        );
+    }
+
     fn retention(&mut self) {
         self.db.enforce_retention().unwrap();
         let newest = self.oracle.values().flat_map(|s| s.keys()).max().copied();
@@ -188,13 +222,19 @@ fn run(seed: u64, steps: usize) {
             }
             86..88 => world.retention(),
             88..90 => {
-                world.db.compact().unwrap();
+                if world.random.below(3) == 0 {
+                    world.db.clean_tombstones().unwrap();
+                    assert_eq!(world.db.stats().tombstones, 0);
+                } else {
+                    world.db.compact().unwrap();
+                }
             }
             90..94 => {
                 world.db.close().unwrap();
                 world.db = open(&world.disk, &retaining()).unwrap();
             }
-            94..98 => world.crash(),
+            94..97 => world.crash(),
+            97..99 => world.delete(),
             _ => world.now_ms += 1_900_000,
         }
         if world.random.below(8) == 0 {
