@@ -284,6 +284,21 @@ pub enum InvalidLabels {
 /// # Errors
 /// Names the first rule that the labels break.
 pub fn canonicalise(labels: &mut Vec<(&str, &str)>) -> Result<(), InvalidLabels> {
+    canonicalise_any(labels)?;
+    if labels
+        .binary_search_by(|(name, _)| (*name).cmp(METRIC_NAME))
+        .is_err()
+    {
+        return Err(InvalidLabels::NoMetricName);
+    }
+    Ok(())
+}
+
+/// As [`canonicalise`] for labels that need no metric name, those of an exemplar.
+///
+/// # Errors
+/// Names the first rule that the labels break.
+pub fn canonicalise_any(labels: &mut Vec<(&str, &str)>) -> Result<(), InvalidLabels> {
     if labels.iter().any(|(name, _)| name.is_empty()) {
         return Err(InvalidLabels::EmptyName);
     }
@@ -294,12 +309,6 @@ pub fn canonicalise(labels: &mut Vec<(&str, &str)>) -> Result<(), InvalidLabels>
         }
     }
     labels.retain(|(_, value)| !value.is_empty());
-    if labels
-        .binary_search_by(|(name, _)| (*name).cmp(METRIC_NAME))
-        .is_err()
-    {
-        return Err(InvalidLabels::NoMetricName);
-    }
     Ok(())
 }
 

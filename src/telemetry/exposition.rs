@@ -269,6 +269,21 @@ fn push_head(e: &mut Exposition, stats: &DbStats) {
         stats.rejected.invalid_histograms,
     );
     e.counter(
+        "prometheus_tsdb_exemplar_exemplars_appended_total",
+        "Total number of appended exemplars.",
+        stats.exemplars_appended,
+    );
+    e.gauge(
+        "prometheus_tsdb_exemplar_exemplars_in_storage",
+        "Number of exemplars currently in circular storage.",
+        stats.exemplars as f64,
+    );
+    e.counter(
+        "prometheus_tsdb_exemplar_out_of_order_exemplars_total",
+        "Total number of out of order exemplar ingestion failed attempts.",
+        stats.rejected.out_of_order_exemplars,
+    );
+    e.counter(
         "prometheus_tsdb_head_out_of_order_samples_appended_total",
         "Late samples accepted inside the out-of-order window.",
         stats.late_samples_appended,

@@ -126,6 +126,7 @@ impl Store {
         };
         // No segment before the cut may be written after it was removed.
         self.wal.sync().wait()?;
+        self.write_sidecars()?;
         let mut report = FlushReport::default();
         let written = self.write_blocks(before_ms)?;
         let mut edits = Vec::new();

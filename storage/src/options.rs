@@ -36,6 +36,8 @@ pub struct Options {
     pub wal_segment_bytes: u64,
     /// Most series in the head; 0 = no limit.
     pub max_series: u64,
+    /// Most exemplars in memory, the newest stay; 0 = none.
+    pub max_exemplars: usize,
 }
 
 impl Default for Options {
@@ -51,6 +53,7 @@ impl Default for Options {
             wal_sync: WalSync::Group,
             wal_segment_bytes: 64 << 20,
             max_series: 0,
+            max_exemplars: 100_000,
         }
     }
 }

@@ -25,6 +25,10 @@ pub struct DbStats {
     pub samples_appended: u64,
     /// Histogram samples stored since start.
     pub histograms_appended: u64,
+    /// Exemplars stored since start.
+    pub exemplars_appended: u64,
+    /// Exemplars in memory.
+    pub exemplars: u64,
     /// Late samples among the float samples.
     pub late_samples_appended: u64,
     /// Exact duplicates acknowledged since start.
@@ -94,6 +98,8 @@ pub struct RejectedStats {
     pub series_limit: u64,
     /// Native histograms that break a rule.
     pub invalid_histograms: u64,
+    /// Exemplars older than their series accepts.
+    pub out_of_order_exemplars: u64,
     /// Entries with invalid labels (entries, not samples).
     pub invalid_entries: u64,
 }
@@ -153,6 +159,8 @@ impl Db {
             head_series_evicted: get(&head.series_evicted),
             samples_appended: get(&head.samples),
             histograms_appended: get(&head.histograms),
+            exemplars_appended: get(&head.exemplars),
+            exemplars: store.head.exemplars.len() as u64,
             late_samples_appended: get(&head.late),
             duplicate_samples: get(&head.duplicates),
             rejected: RejectedStats {
@@ -163,6 +171,7 @@ impl Db {
                 duplicate: get(&head.duplicate_other_value),
                 series_limit: get(&head.series_limit),
                 invalid_histograms: get(&head.invalid_histograms),
+                out_of_order_exemplars: get(&head.out_of_order_exemplars),
                 invalid_entries: get(&head.invalid_entries),
             },
             wal_segments,

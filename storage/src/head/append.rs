@@ -191,6 +191,13 @@ impl Head {
             for sample in request.histograms(entry) {
                 admission.histogram(lane, entry, at.id, sample);
             }
+            if request.exemplar_count(entry) > 0 {
+                admission.exemplars(lane, entry, at.id, request);
+            }
+        }
+        let statements = request.metadata();
+        if !statements.is_empty() {
+            admission.metadata(locked.get(home)?, &statements);
         }
         self.raise_newest(admission.newest_ms);
         let floats = admission.samples - admission.histograms;

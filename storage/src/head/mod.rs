@@ -6,6 +6,7 @@
 //! neighbours. Lock order: lanes ascending, then table shards, then the WAL gate, then its queue.
 
 pub(crate) mod append;
+mod append_exemplars;
 mod append_histograms;
 pub(crate) mod chunk;
 mod delete;
@@ -27,6 +28,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use self::lane::Lane;
 use self::tables::Tables;
+use crate::exemplars::Exemplars;
+use crate::metadata::MetadataStore;
 
 /// Where a series of the head lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +43,9 @@ pub(crate) struct SeriesRef {
 pub(crate) struct HeadLimits {
     pub(crate) max_future_ms: i64,
     pub(crate) max_series: u64,
+    pub(crate) max_exemplars: usize,
+    /// How late an exemplar may be behind the newest of its series.
+    pub(crate) exemplar_window_ms: i64,
 }
 
 /// What was taken and refused since start.
@@ -56,6 +62,8 @@ pub(crate) struct HeadCounters {
     pub(crate) series_limit: AtomicU64,
     pub(crate) histograms: AtomicU64,
     pub(crate) invalid_histograms: AtomicU64,
+    pub(crate) exemplars: AtomicU64,
+    pub(crate) out_of_order_exemplars: AtomicU64,
     pub(crate) invalid_entries: AtomicU64,
     pub(crate) series_created: AtomicU64,
     pub(crate) series_evicted: AtomicU64,
@@ -72,6 +80,8 @@ pub(crate) struct Head {
     newest_ms: AtomicI64,
     series_count: AtomicU64,
     pub(crate) counters: HeadCounters,
+    pub(crate) exemplars: Exemplars,
+    pub(crate) metadata: MetadataStore,
 }
 
 impl Head {
@@ -86,6 +96,8 @@ impl Head {
             newest_ms: AtomicI64::new(i64::MIN),
             series_count: AtomicU64::new(0),
             counters: HeadCounters::default(),
+            exemplars: Exemplars::new(limits.max_exemplars, limits.exemplar_window_ms),
+            metadata: MetadataStore::default(),
         }
     }
 

@@ -6,8 +6,10 @@
 
 use hashbrown::HashMap;
 use parking_lot::MutexGuard;
+use tenbin_model::write::MetadataEntry;
 use tenbin_model::{Labels, TimeRange};
 
+use crate::exemplars::StoredExemplar;
 use crate::head::lane::Lane;
 use crate::head::series::HAS_SAMPLES;
 use crate::head::{Head, SeriesRef};
@@ -268,6 +270,20 @@ impl RecordSink for Applier<'_> {
         };
         self.samples += 1;
         self.lane(at.lane).push_late(at.id, timestamp_ms, bits);
+    }
+
+    fn exemplar(&mut self, lane: u32, id: u32, exemplar: StoredExemplar) {
+        // A series that is not known lost its samples too.
+        if let Some(at) = self.resolve(lane, id) {
+            let head = self.head;
+            let lane = self.lane(at.lane);
+            let labels = || lane.labels(at.id);
+            head.exemplars.restore(lane.hash(at.id), labels, exemplar);
+        }
+    }
+
+    fn metadata(&mut self, entry: &MetadataEntry<'_>) {
+        self.head.metadata.note(entry);
     }
 
     fn tombstone(&mut self, lane: u32, id: u32, range: TimeRange) {

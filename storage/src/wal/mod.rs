@@ -12,5 +12,6 @@ pub(crate) mod record;
 pub(crate) mod row;
 pub(crate) mod scan;
 pub(crate) mod segment;
+mod side;
 pub(crate) mod thread;
 pub(crate) mod writer;

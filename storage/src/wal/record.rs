@@ -13,11 +13,14 @@
 //! A reader skips types it does not know; what it must not skip raises the segment's read version.
 
 use tenbin_model::TimeRange;
+use tenbin_model::write::MetadataEntry;
 
 use super::histogram::{HistogramsBuilder, StartsBuilder, read_histograms, read_starts};
 use super::row::{Row, RowBuilder};
+use super::side::{SideBuilder, read_exemplars, read_metadata};
 use crate::codec::Malformed;
 use crate::codec::bytes::{Cursor, put_text, put_uvarint, put_varint};
+use crate::exemplars::StoredExemplar;
 use crate::histogram::point::Point;
 
 const SYMBOL: u8 = 1;
@@ -25,6 +28,8 @@ const SERIES: u8 = 2;
 const ROW: u8 = 3;
 const LATE: u8 = 5;
 const HISTOGRAM: u8 = 6;
+const EXEMPLAR: u8 = 7;
+const METADATA: u8 = 8;
 const TOMBSTONE: u8 = 9;
 const START: u8 = 10;
 
@@ -46,6 +51,7 @@ pub(crate) struct RecordBuilder {
     last_late: (u32, i64),
     histograms: HistogramsBuilder,
     starts: StartsBuilder,
+    side: SideBuilder,
     tombstones: Vec<u8>,
     tombstone_count: u64,
     last_tombstone: u32,
@@ -64,6 +70,7 @@ impl RecordBuilder {
             && self.full_rows.is_empty()
             && self.tombstone_count == 0
             && self.histograms.is_empty()
+            && self.side.is_empty()
     }
 
     /// Defines a label pair for this segment.
@@ -116,6 +123,16 @@ impl RecordBuilder {
         self.starts.push(id, timestamp_ms, start_ms, late);
     }
 
+    /// Adds an exemplar.
+    pub(crate) fn exemplar(&mut self, id: u32, exemplar: &StoredExemplar) {
+        self.side.exemplar(id, exemplar);
+    }
+
+    /// Adds a statement about a metric family.
+    pub(crate) fn metadata(&mut self, entry: &MetadataEntry<'_>) {
+        self.side.metadata(entry);
+    }
+
     /// Deletes the samples that a series has inside a range at this point of the log.
     pub(crate) fn tombstone(&mut self, id: u32, range: TimeRange) {
         put_varint(
@@ -152,6 +169,14 @@ impl RecordBuilder {
         let starts = (&mut self.starts.count, &mut self.starts.bytes);
         counted(out, START, lane, starts.0, starts.1, &mut self.scratch);
         self.starts.reset();
+        let side = &mut self.side;
+        for (kind, count, bytes) in [
+            (EXEMPLAR, &mut side.exemplar_count, &mut side.exemplars),
+            (METADATA, &mut side.metadata_count, &mut side.metadata),
+        ] {
+            counted(out, kind, lane, count, bytes, &mut self.scratch);
+        }
+        side.reset();
         let gone = (&mut self.tombstone_count, &mut self.tombstones);
         counted(out, TOMBSTONE, lane, gone.0, gone.1, &mut self.scratch);
         self.last_id = 0;
@@ -193,6 +218,8 @@ pub(crate) trait RecordSink {
     fn histogram(&mut self, lane: u32, id: u32, late: bool, point: Point);
     fn start(&mut self, lane: u32, id: u32, timestamp_ms: i64, start_ms: i64, late: bool);
     fn tombstone(&mut self, lane: u32, id: u32, range: TimeRange);
+    fn exemplar(&mut self, lane: u32, id: u32, exemplar: StoredExemplar);
+    fn metadata(&mut self, entry: &MetadataEntry<'_>);
 }
 
 /// Scratch memory for decoding.
@@ -216,7 +243,7 @@ impl RecordReader {
             let body = cursor.take(len)?;
             if matches!(
                 kind,
-                SYMBOL | SERIES | ROW | LATE | HISTOGRAM | TOMBSTONE | START
+                SYMBOL | SERIES | ROW | LATE | HISTOGRAM | EXEMPLAR | METADATA | TOMBSTONE | START
             ) && !sink.wants(Cursor::new(body).uvarint32()?)
             {
                 continue;
@@ -232,6 +259,10 @@ impl RecordReader {
                 HISTOGRAM => read_histograms(body, |lane, id, late, point| {
                     sink.histogram(lane, id, late, point);
                 })?,
+                EXEMPLAR => read_exemplars(body, |lane, id, exemplar| {
+                    sink.exemplar(lane, id, exemplar);
+                })?,
+                METADATA => read_metadata(body, |entry| sink.metadata(entry))?,
                 START => read_starts(body, |lane, id, at_ms, start_ms, late| {
                     sink.start(lane, id, at_ms, start_ms, late);
                 })?,
@@ -332,6 +363,16 @@ mod tests {
             let (min, max) = (range.min_ms, range.max_ms);
             self.0.push(format!("tombstone {lane} {id} {min} {max}"));
         }
+        fn exemplar(&mut self, lane: u32, id: u32, exemplar: StoredExemplar) {
+            let (at_ms, labels) = (exemplar.timestamp_ms, exemplar.labels);
+            self.0
+                .push(format!("exemplar {lane} {id} {at_ms} {labels}"));
+        }
+        fn metadata(&mut self, entry: &MetadataEntry<'_>) {
+            let (kind, help) = (entry.kind.as_str(), entry.help);
+            self.0
+                .push(format!("metadata {} {kind} {help}", entry.metric));
+        }
     }
 
     #[test]
@@ -352,6 +393,19 @@ mod tests {
             fields: [1, 2, 3].into(),
         };
         builder.histogram(9, &point, true);
+        let exemplar = |timestamp_ms| StoredExemplar {
+            labels: tenbin_model::Labels::from_pairs(&[("id", "a")]),
+            value: 1.0,
+            timestamp_ms,
+        };
+        builder.exemplar(9, &exemplar(5));
+        builder.exemplar(2, &exemplar(-5));
+        builder.metadata(&MetadataEntry {
+            metric: "up",
+            kind: tenbin_model::write::MetricType::Gauge,
+            help: "Is it up?",
+            unit: "",
+        });
         builder.tombstone(9, TimeRange::new(i64::MIN, 5));
         builder.tombstone(2, TimeRange::new(-7, i64::MAX));
         assert!(!builder.is_empty());
@@ -372,6 +426,9 @@ mod tests {
                 "late 1 2 70 7",
                 "histogram 1 9 true 1500",
                 "start 1 9 1000 12 false",
+                "exemplar 1 9 5 {id=\"a\"}",
+                "exemplar 1 2 -5 {id=\"a\"}",
+                "metadata up gauge Is it up?",
                 &format!("tombstone 1 9 {} 5", i64::MIN),
                 &format!("tombstone 1 2 -7 {}", i64::MAX)
             ]
@@ -390,6 +447,8 @@ mod tests {
                 fn histogram(&mut self, _: u32, _: u32, _: bool, _: Point) {}
                 fn start(&mut self, _: u32, _: u32, _: i64, _: i64, _: bool) {}
                 fn tombstone(&mut self, _: u32, _: u32, _: TimeRange) {}
+                fn exemplar(&mut self, _: u32, _: u32, _: StoredExemplar) {}
+                fn metadata(&mut self, _: &MetadataEntry<'_>) {}
             }
             let _ = RecordReader::default().read(&bytes, &mut Nothing);
         }

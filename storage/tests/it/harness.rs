@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use tenbin_model::histogram::CUSTOM_BUCKETS_SCHEMA;
 use tenbin_model::write::{
-    AppendReport, HistogramSample, HistogramValue, InvalidLabels, WriteRequest, canonicalise,
+    AppendReport, Exemplar, HistogramSample, HistogramValue, InvalidLabels, MetadataEntry,
+    MetricType, WriteRequest, canonicalise,
 };
 use tenbin_model::{
     BucketSpan, CounterResetHint, FloatHistogram, Histogram, Labels, MatchOp, Matcher, Queryable,
@@ -35,7 +36,15 @@ pub(crate) type Pairs = Vec<(String, String)>;
 pub(crate) struct Request(
     pub(crate) Vec<(Pairs, Vec<Sample>)>,
     pub(crate) Vec<Vec<HistogramSample>>,
+    pub(crate) Side,
 );
+
+/// Exemplars as `(entry, trace id, value, timestamp)`, and help texts by metric.
+#[derive(Default, Clone)]
+pub(crate) struct Side {
+    pub(crate) exemplars: Vec<(usize, String, f64, i64)>,
+    pub(crate) metadata: Vec<(String, String)>,
+}
 
 impl Request {
     /// Adds an entry with a histogram.
@@ -76,6 +85,33 @@ impl WriteRequest for Request {
 
     fn histograms(&self, entry: usize) -> &[HistogramSample] {
         self.1.get(entry).map_or(&[], Vec::as_slice)
+    }
+
+    fn exemplar_count(&self, entry: usize) -> usize {
+        self.2.exemplars.iter().filter(|e| e.0 == entry).count()
+    }
+
+    fn exemplars<'r>(&'r self, entry: usize, out: &mut Vec<Result<Exemplar<'r>, InvalidLabels>>) {
+        out.clear();
+        let own = self.2.exemplars.iter().filter(|e| e.0 == entry);
+        out.extend(own.map(|(_, id, value, timestamp_ms)| {
+            Ok(Exemplar {
+                labels: vec![("trace_id", id)],
+                value: *value,
+                timestamp_ms: *timestamp_ms,
+            })
+        }));
+    }
+
+    fn metadata(&self) -> Vec<MetadataEntry<'_>> {
+        let statements = self.2.metadata.iter();
+        let statements = statements.map(|(metric, help)| MetadataEntry {
+            metric,
+            kind: MetricType::Counter,
+            help,
+            unit: "",
+        });
+        statements.collect()
     }
 }
 
@@ -158,6 +194,7 @@ pub(crate) fn one(pairs: Pairs, timestamp_ms: i64, value: f64) -> Request {
     Request(
         vec![(pairs, vec![Sample::new(timestamp_ms, value)])],
         vec![],
+        Side::default(),
     )
 }
 

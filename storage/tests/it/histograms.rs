@@ -237,7 +237,7 @@ fn start_timestamps_come_back() {
             value: 1.0,
             start_timestamp_ms,
         };
-        let request = Request(vec![(series(0), vec![sample])], vec![]);
+        let request = Request(vec![(series(0), vec![sample])], vec![], Side::default());
         append(&db, &request).1.wait().unwrap();
     }
     let late = Sample {
@@ -245,7 +245,7 @@ fn start_timestamps_come_back() {
         value: 1.0,
         start_timestamp_ms: 9,
     };
-    let request = Request(vec![(series(0), vec![late])], vec![]);
+    let request = Request(vec![(series(0), vec![late])], vec![], Side::default());
     append(&db, &request).1.wait().unwrap();
     append(&db, &one(series(1), START_MS, 1.0))
         .1

@@ -10,5 +10,6 @@ mod histograms;
 mod lifecycle;
 mod model;
 mod queries;
+mod side;
 mod snapshots;
 mod sweep;
