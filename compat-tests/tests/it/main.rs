@@ -5,6 +5,7 @@ mod admin;
 mod crash;
 mod differential;
 mod http_contract;
+mod native_histograms;
 mod prometheus;
 mod remote_write_v2;
 
@@ -40,6 +41,7 @@ fn peer_trials() -> Vec<Trial> {
         Ok(peers) => {
             let mut trials = prometheus::trials(&peers);
             trials.extend(differential::trials(&peers));
+            trials.extend(native_histograms::trials(&peers));
             trials
         }
         Err(reason) if tenbin_compat_tests::peers::required() => {
