@@ -65,6 +65,13 @@ struct StorageFlags {
     /// Most active series; beyond it new series are refused and known ones go on. 0 = no limit.
     #[arg(long = "storage.max-series", value_name = "N", default_value_t = 0)]
     max_series: u64,
+    /// Most exemplars kept, the newest stay. 0 = none.
+    #[arg(
+        long = "storage.exemplars.max",
+        value_name = "N",
+        default_value_t = 100_000
+    )]
+    max_exemplars: usize,
     /// Most labels on one series.
     #[arg(
         long = "storage.max-labels-per-series",
@@ -302,6 +309,7 @@ impl Flags {
                 out_of_order_window_ms: self.storage.out_of_order_window_ms,
                 wal_sync: self.storage.wal_sync,
                 max_series: self.storage.max_series,
+                max_exemplars: self.storage.max_exemplars,
                 ..Options::default()
             },
             app: AppSettings {
@@ -368,6 +376,7 @@ impl Flags {
             ),
             ("storage.wal-sync", lower(&storage.wal_sync)),
             ("storage.max-series", storage.max_series.to_string()),
+            ("storage.exemplars.max", storage.max_exemplars.to_string()),
             (
                 "storage.max-labels-per-series",
                 storage.max_labels_per_series.to_string(),

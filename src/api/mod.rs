@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod error;
+pub mod exemplars;
 pub mod json;
 pub mod labels;
 pub mod metadata;

@@ -1,10 +1,8 @@
-//! `/api/v1/query`, `/api/v1/query_range`, `/api/v1/format_query`, `/api/v1/parse_query`,
-//! `/api/v1/query_exemplars`.
+//! `/api/v1/query`, `/api/v1/query_range`, `/api/v1/format_query`, `/api/v1/parse_query`.
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tenbin_model::text::quote::quoted;
 use tenbin_promql::ast::{Expr, ValueType};
@@ -249,32 +247,6 @@ fn push_stats(out: &mut Vec<u8>, stats: &QueryStats) {
         )
         .as_bytes(),
     );
-}
-
-/// `GET|POST /api/v1/query_exemplars`: the selectors are checked; no exemplars are stored yet, so
-/// no series has any.
-pub async fn exemplars(State(app): State<Arc<App>>, params: Params) -> Response {
-    let checked = time_param(&params, "start", super::times::MIN_TIME_MS)
-        .and_then(|start| {
-            time_param(&params, "end", super::times::MAX_TIME_MS).map(|end| (start, end))
-        })
-        .and_then(|(start_ms, end_ms)| {
-            if end_ms < start_ms {
-                return Err(ApiError::bad_data(
-                    "end timestamp must not be before start timestamp",
-                ));
-            }
-            tenbin_promql::parse(params.first("query"), &app.engine.features)
-                .map_err(|e| ApiError::bad_data(e.to_string()))
-        });
-    match checked {
-        // As in Prometheus: nothing to look up, nothing to answer.
-        Ok(expr) if tenbin_promql::selectors(&expr).is_empty() => {
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Ok(_) => success(|out| out.extend_from_slice(b"[]")),
-        Err(error) => error.into_response(),
-    }
 }
 
 impl From<crate::server::workers::QueueError> for EvalError {

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tenbin_model::Labels;
-use tenbin_model::write::{AppendReport, InvalidLabels, RejectReason, WriteRequest};
+use tenbin_model::write::{AppendReport, ExemplarError, InvalidLabels, RejectReason, WriteRequest};
 
 use super::response::text_error;
 use crate::ingest::remote_write_v2::RemoteWriteV2;
@@ -127,15 +127,9 @@ impl Outcome {
         for (entry, reason) in &report.invalid {
             lines.push(invalid_text(request, *entry, reason));
         }
-        let (mut exemplars, mut labels) = (0, Vec::new());
+        let mut labels = Vec::new();
         for entry in 0..request.len() {
-            let (carried, empty) = (request.exemplar_count(entry), request.has_no_points(entry));
-            if (carried == 0 && !empty) || request.labels(entry, &mut labels).is_err() {
-                continue;
-            }
-            // Exemplars are not stored; a store without exemplar storage takes and counts them.
-            exemplars += u64::from(carried);
-            if empty {
+            if request.has_no_points(entry) && request.labels(entry, &mut labels).is_ok() {
                 lines.push(format!(
                     "TimeSeries must contain at least one sample or histogram for series {}",
                     Labels::from_sorted(&labels)
@@ -147,6 +141,17 @@ impl Outcome {
                 "{reason} for series {}",
                 labels_text(request, *entry)
             ));
+        }
+        for (entry, reason) in &report.exemplar_errors {
+            let series = labels_text(request, *entry);
+            match reason {
+                ExemplarError::OutOfOrder => lines.push(format!("{reason} for series {series}")),
+                ExemplarError::Labels => {
+                    lines.push(format!("parsing exemplar for series {series}: {reason}"));
+                }
+                // As in Prometheus not the sender's to know.
+                _ => tracing::debug!(%reason, series, "remote write: exemplar refused"),
+            }
         }
         if !lines.is_empty() {
             let reason = report.rejections.first().map(|(_, reason)| reason);
@@ -161,7 +166,7 @@ impl Outcome {
         outcome.written = Some(Written {
             samples: report.samples_written,
             histograms: report.histograms_written,
-            exemplars,
+            exemplars: report.exemplars_written,
         });
         outcome
     }

@@ -6,11 +6,15 @@
 //! Labels are parsed only when the store asks for them.
 //!
 //! Schema (field numbers): WriteRequest{timeseries=1, metadata=3}, TimeSeries{labels=1, samples=2,
-//! exemplars=3, histograms=4}, Label{name=1, value=2}, Sample{value=1 double, timestamp=2 int64}.
+//! exemplars=3, histograms=4}, Exemplar{labels=1, value=2, timestamp=3}, MetricMetadata{type=1,
+//! metric_family_name=2, help=4, unit=5}, Label{name=1, value=2}, Sample{value=1 double, timestamp=2 int64}.
 //! Source: <https://prometheus.io/docs/specs/prw/remote_write_spec/>.
 
 use tenbin_model::Sample;
-use tenbin_model::write::{HistogramSample, InvalidLabels, WriteRequest, canonicalise};
+use tenbin_model::write::{
+    Exemplar, HistogramSample, InvalidLabels, MetadataEntry, MetricType, WriteRequest,
+    canonicalise, canonicalise_any,
+};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::DecodeError;
@@ -27,6 +31,8 @@ struct Entry {
     samples_end: u32,
     histograms_start: u32,
     histograms_end: u32,
+    exemplars_start: u32,
+    exemplars_end: u32,
     /// The label bytes stand in the side buffer instead of the body.
     copied: bool,
 }
@@ -40,6 +46,9 @@ pub struct RemoteWriteV1<'a> {
     samples: Vec<Sample>,
     copied_labels: Vec<u8>,
     histograms: Vec<HistogramSample>,
+    /// Encoded exemplars: read when the store asks for them.
+    exemplars: Vec<&'a [u8]>,
+    metadata: Vec<MetadataEntry<'a>>,
 }
 
 impl<'a> RemoteWriteV1<'a> {
@@ -55,6 +64,8 @@ impl<'a> RemoteWriteV1<'a> {
             samples: Vec::new(),
             copied_labels: Vec::new(),
             histograms: Vec::new(),
+            exemplars: Vec::new(),
+            metadata: Vec::new(),
         };
         let mut walker = Walker::new(body);
         while !walker.is_done() {
@@ -64,7 +75,11 @@ impl<'a> RemoteWriteV1<'a> {
                     let message = walker.bytes()?;
                     request.series(walker.position() - message.len(), message)?;
                 }
-                (1, _) => return Err(walker.wrong_type(tag).into()),
+                (3, wire::BYTES) => {
+                    let entry = decode_metadata(walker.bytes()?)?;
+                    request.metadata.extend(entry);
+                }
+                (1 | 3, _) => return Err(walker.wrong_type(tag).into()),
                 _ => walker.skip(tag)?,
             }
         }
@@ -74,6 +89,7 @@ impl<'a> RemoteWriteV1<'a> {
     fn series(&mut self, base: usize, message: &'a [u8]) -> Result<(), DecodeError> {
         let samples_start = self.samples.len() as u32;
         let histograms_start = self.histograms.len() as u32;
+        let exemplars_start = self.exemplars.len() as u32;
         let mut walker = Walker::new(message);
         let (mut first_label, mut after_label) = (0, 0);
         let mut contiguous = true;
@@ -94,6 +110,11 @@ impl<'a> RemoteWriteV1<'a> {
                     let sample = decode_sample(walker.bytes()?)?;
                     self.check_points()?;
                     self.samples.push(sample);
+                }
+                (3, wire::BYTES) => {
+                    let exemplar = walker.bytes()?;
+                    self.check_points()?;
+                    self.exemplars.push(exemplar);
                 }
                 (4, wire::BYTES) => {
                     let histogram = decode_histogram(walker.bytes()?)?;
@@ -116,12 +137,14 @@ impl<'a> RemoteWriteV1<'a> {
             samples_end: self.samples.len() as u32,
             histograms_start,
             histograms_end: self.histograms.len() as u32,
+            exemplars_start,
+            exemplars_end: self.exemplars.len() as u32,
             copied: !contiguous,
         })
     }
 
     fn check_points(&self) -> Result<(), DecodeError> {
-        let count = self.samples.len() + self.histograms.len();
+        let count = self.samples.len() + self.histograms.len() + self.exemplars.len();
         self.limits
             .check_room_for_sample(count)
             .map_err(DecodeError::Limit)
@@ -194,6 +217,62 @@ fn decode_label(message: &[u8]) -> Result<(&str, &str), InvalidLabels> {
     Ok((text(name)?, text(value)?))
 }
 
+/// An exemplar: labels=1, value=2, timestamp=3.
+fn decode_exemplar(message: &[u8]) -> Result<Exemplar<'_>, InvalidLabels> {
+    let malformed = |_: WireError| InvalidLabels::Malformed;
+    let mut exemplar = Exemplar {
+        labels: Vec::new(),
+        value: 0.0,
+        timestamp_ms: 0,
+    };
+    let mut walker = Walker::new(message);
+    while !walker.is_done() {
+        let tag = walker.tag().map_err(malformed)?;
+        match (tag.field, tag.wire_type) {
+            (1, wire::BYTES) => {
+                let label = decode_label(walker.bytes().map_err(malformed)?)?;
+                exemplar.labels.push(label);
+            }
+            (2, wire::FIXED64) => {
+                exemplar.value = f64::from_bits(walker.fixed64().map_err(malformed)?);
+            }
+            (3, wire::VARINT) => {
+                exemplar.timestamp_ms = walker.varint().map_err(malformed)? as i64;
+            }
+            _ => walker.skip(tag).map_err(malformed)?,
+        }
+    }
+    canonicalise_any(&mut exemplar.labels)?;
+    Ok(exemplar)
+}
+
+/// A statement about a metric family: type=1, name=2, help=4, unit=5; none when a text is no UTF-8.
+fn decode_metadata(message: &[u8]) -> Result<Option<MetadataEntry<'_>>, WireError> {
+    let mut kind = MetricType::Unknown;
+    let mut texts: [&[u8]; 3] = [b"", b"", b""];
+    let mut walker = Walker::new(message);
+    while !walker.is_done() {
+        let tag = walker.tag()?;
+        match (tag.field, tag.wire_type) {
+            (1, wire::VARINT) => kind = MetricType::from_number(walker.varint()?),
+            (2, wire::BYTES) => texts[0] = walker.bytes()?,
+            (4, wire::BYTES) => texts[1] = walker.bytes()?,
+            (5, wire::BYTES) => texts[2] = walker.bytes()?,
+            _ => walker.skip(tag)?,
+        }
+    }
+    let [metric, help, unit] = texts.map(std::str::from_utf8);
+    let (Ok(metric), Ok(help), Ok(unit)) = (metric, help, unit) else {
+        return Ok(None);
+    };
+    Ok(Some(MetadataEntry {
+        metric,
+        kind,
+        help,
+        unit,
+    }))
+}
+
 impl WriteRequest for RemoteWriteV1<'_> {
     fn len(&self) -> usize {
         self.entries.len()
@@ -230,6 +309,24 @@ impl WriteRequest for RemoteWriteV1<'_> {
     fn histograms(&self, entry: usize) -> &[HistogramSample] {
         let entry = &self.entries[entry];
         &self.histograms[entry.histograms_start as usize..entry.histograms_end as usize]
+    }
+
+    #[inline]
+    fn exemplar_count(&self, entry: usize) -> usize {
+        let entry = &self.entries[entry];
+        (entry.exemplars_end - entry.exemplars_start) as usize
+    }
+
+    fn exemplars<'r>(&'r self, entry: usize, out: &mut Vec<Result<Exemplar<'r>, InvalidLabels>>) {
+        out.clear();
+        let entry = &self.entries[entry];
+        let messages =
+            &self.exemplars[entry.exemplars_start as usize..entry.exemplars_end as usize];
+        out.extend(messages.iter().map(|message| decode_exemplar(message)));
+    }
+
+    fn metadata(&self) -> Vec<MetadataEntry<'_>> {
+        self.metadata.clone()
     }
 }
 

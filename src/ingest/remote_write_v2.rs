@@ -7,12 +7,15 @@
 //! Schema (field numbers): Request{symbols=4, timeseries=5}, TimeSeries{labels_refs=1 packed,
 //! samples=2, histograms=3, exemplars=4, metadata=5, 6 reserved (was the created timestamp)},
 //! Sample{value=1 double, timestamp=2, start_timestamp=3}, Exemplar{labels_refs=1, value=2,
-//! timestamp=3}. Source: <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/>.
+//! timestamp=3}, Metadata{type=1, help_ref=3, unit_ref=4}. Source: <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/>.
 
 use std::cell::OnceCell;
 
-use tenbin_model::Sample;
-use tenbin_model::write::{HistogramSample, InvalidLabels, WriteRequest, canonicalise};
+use tenbin_model::write::{
+    Exemplar, HistogramSample, InvalidLabels, MetadataEntry, MetricType, WriteRequest,
+    canonicalise, canonicalise_any,
+};
+use tenbin_model::{METRIC_NAME, Sample};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::DecodeError;
@@ -26,7 +29,16 @@ struct Entry {
     refs: (u32, u32),
     samples: (u32, u32),
     histograms: (u32, u32),
-    exemplars: u32,
+    exemplars: (u32, u32),
+}
+
+/// What an entry says about its metric, as references.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct MetadataRefs {
+    metric: u32,
+    kind: MetricType,
+    help: u32,
+    unit: u32,
 }
 
 /// A decoded request that borrows the body.
@@ -38,6 +50,10 @@ pub struct RemoteWriteV2<'a> {
     refs: Vec<u32>,
     samples: Vec<Sample>,
     histograms: Vec<HistogramSample>,
+    /// Encoded exemplars: read when the store asks for them.
+    exemplars: Vec<&'a [u8]>,
+    /// Encoded metadata by entry; of entries that have any.
+    metadata: Vec<(u32, &'a [u8])>,
     /// Hash per symbol with the seed that it was computed for.
     symbol_hashes: OnceCell<(u64, Vec<u64>)>,
 }
@@ -64,6 +80,8 @@ impl<'a> RemoteWriteV2<'a> {
             refs: Vec::new(),
             samples: Vec::new(),
             histograms: Vec::new(),
+            exemplars: Vec::new(),
+            metadata: Vec::new(),
             symbol_hashes: OnceCell::new(),
         };
         let mut walker = Walker::new(body);
@@ -83,12 +101,6 @@ impl<'a> RemoteWriteV2<'a> {
             }
         }
         Ok(request)
-    }
-
-    /// Exemplars that an entry carries.
-    #[must_use]
-    pub fn exemplar_count(&self, entry: usize) -> u32 {
-        self.entries[entry].exemplars
     }
 
     /// Whether an entry carries neither samples nor histograms.
@@ -121,12 +133,12 @@ impl<'a> RemoteWriteV2<'a> {
             .check_room_for_series(self.entries.len())
             .map_err(DecodeError::Limit)?;
         let starts = (self.refs.len(), self.samples.len(), self.histograms.len());
-        let mut exemplars = 0;
+        let exemplars = self.exemplars.len() as u32;
         let mut walker = Walker::new(message);
         while !walker.is_done() {
             let tag = walker.tag()?;
             match (tag.field, tag.wire_type) {
-                (1, _) => self.push_refs(&mut walker, tag)?,
+                (1, _) => take_refs(&mut walker, tag, &mut self.refs)?,
                 (2, wire::BYTES) => {
                     let sample = decode_sample(walker.bytes()?)?;
                     self.check_points()?;
@@ -138,8 +150,13 @@ impl<'a> RemoteWriteV2<'a> {
                     self.histograms.push(histogram);
                 }
                 (4, wire::BYTES) => {
-                    walker.bytes()?;
-                    exemplars += 1;
+                    let exemplar = walker.bytes()?;
+                    self.check_points()?;
+                    self.exemplars.push(exemplar);
+                }
+                (5, wire::BYTES) => {
+                    let entry = self.entries.len() as u32;
+                    self.metadata.push((entry, walker.bytes()?));
                 }
                 (2..=5, found) if found != wire::BYTES => {
                     return Err(walker.wrong_type(tag).into());
@@ -151,31 +168,74 @@ impl<'a> RemoteWriteV2<'a> {
             refs: (starts.0 as u32, self.refs.len() as u32),
             samples: (starts.1 as u32, self.samples.len() as u32),
             histograms: (starts.2 as u32, self.histograms.len() as u32),
-            exemplars,
+            exemplars: (exemplars, self.exemplars.len() as u32),
         });
         Ok(())
     }
 
     fn check_points(&self) -> Result<(), DecodeError> {
-        let count = self.samples.len() + self.histograms.len();
+        let count = self.samples.len() + self.histograms.len() + self.exemplars.len();
         self.limits
             .check_room_for_sample(count)
             .map_err(DecodeError::Limit)
     }
 
-    /// References, packed or single.
-    fn push_refs(&mut self, walker: &mut Walker<'a>, tag: Tag) -> Result<(), WireError> {
-        match tag.wire_type {
-            wire::VARINT => self.refs.push(walker.varint()? as u32),
-            wire::BYTES => {
-                let mut packed = Walker::new(walker.bytes()?);
-                while !packed.is_done() {
-                    self.refs.push(packed.varint()? as u32);
-                }
+    /// An exemplar: labels_refs=1, value=2, timestamp=3.
+    fn exemplar(&self, message: &[u8]) -> Result<Exemplar<'_>, InvalidLabels> {
+        let malformed = |_: WireError| InvalidLabels::Malformed;
+        let mut refs = Vec::new();
+        let (mut value, mut timestamp_ms) = (0.0, 0);
+        let mut walker = Walker::new(message);
+        while !walker.is_done() {
+            let tag = walker.tag().map_err(malformed)?;
+            match (tag.field, tag.wire_type) {
+                (1, _) => take_refs(&mut walker, tag, &mut refs).map_err(malformed)?,
+                (2, wire::FIXED64) => value = f64::from_bits(walker.fixed64().map_err(malformed)?),
+                (3, wire::VARINT) => timestamp_ms = walker.varint().map_err(malformed)? as i64,
+                _ => walker.skip(tag).map_err(malformed)?,
             }
-            _ => return Err(walker.wrong_type(tag)),
         }
-        Ok(())
+        if !refs.len().is_multiple_of(2) {
+            let len = refs.len();
+            let text = format!("invalid labelRefs length {len}");
+            return Err(InvalidLabels::Reference(text));
+        }
+        let mut labels = Vec::with_capacity(refs.len() / 2);
+        for pair in refs.chunks_exact(2) {
+            labels.push((self.symbol(pair[0])?, self.symbol(pair[1])?));
+        }
+        canonicalise_any(&mut labels)?;
+        Ok(Exemplar {
+            labels,
+            value,
+            timestamp_ms,
+        })
+    }
+
+    /// What an entry says about its metric: type=1, help_ref=3, unit_ref=4.
+    fn metadata_refs(&self, entry: u32, message: &[u8]) -> Result<MetadataRefs, WireError> {
+        let name = |pair: &&[u32]| {
+            let symbol = self.symbols.get(pair[0] as usize);
+            symbol.is_some_and(|symbol| *symbol == METRIC_NAME.as_bytes())
+        };
+        let named = self.label_refs(entry as usize).chunks_exact(2).find(name);
+        let mut found = MetadataRefs {
+            metric: named.map_or(0, |pair| pair[1]),
+            kind: MetricType::Unknown,
+            help: 0,
+            unit: 0,
+        };
+        let mut walker = Walker::new(message);
+        while !walker.is_done() {
+            let tag = walker.tag()?;
+            match (tag.field, tag.wire_type) {
+                (1, wire::VARINT) => found.kind = MetricType::from_number(walker.varint()?),
+                (3, wire::VARINT) => found.help = walker.varint()? as u32,
+                (4, wire::VARINT) => found.unit = walker.varint()? as u32,
+                _ => walker.skip(tag)?,
+            }
+        }
+        Ok(found)
     }
 
     fn symbol(&self, reference: u32) -> Result<&'a str, InvalidLabels> {
@@ -187,6 +247,33 @@ impl<'a> RemoteWriteV2<'a> {
         })?;
         std::str::from_utf8(bytes).map_err(|_| InvalidLabels::Utf8)
     }
+}
+
+/// References, packed or single.
+fn take_refs(walker: &mut Walker<'_>, tag: Tag, refs: &mut Vec<u32>) -> Result<(), WireError> {
+    match tag.wire_type {
+        wire::VARINT => refs.push(walker.varint()? as u32),
+        wire::BYTES => {
+            let mut packed = Walker::new(walker.bytes()?);
+            while !packed.is_done() {
+                refs.push(packed.varint()? as u32);
+            }
+        }
+        _ => return Err(walker.wrong_type(tag)),
+    }
+    Ok(())
+}
+
+/// The family of a series: of a histogram or summary without the suffix of its part.
+fn family(metric: &str, kind: MetricType) -> &str {
+    let suffixes: &[&str] = match kind {
+        MetricType::Histogram => &["_bucket", "_count", "_sum"],
+        MetricType::GaugeHistogram => &["_bucket", "_gcount", "_gsum", "_count", "_sum"],
+        MetricType::Summary => &["_count", "_sum"],
+        _ => &[],
+    };
+    let stripped = suffixes.iter().find_map(|s| metric.strip_suffix(s));
+    stripped.filter(|name| !name.is_empty()).unwrap_or(metric)
 }
 
 fn decode_sample(message: &[u8]) -> Result<Sample, WireError> {
@@ -264,6 +351,43 @@ impl WriteRequest for RemoteWriteV2<'_> {
     fn histograms(&self, entry: usize) -> &[HistogramSample] {
         let (start, end) = self.entries[entry].histograms;
         &self.histograms[start as usize..end as usize]
+    }
+
+    #[inline]
+    fn exemplar_count(&self, entry: usize) -> usize {
+        let (start, end) = self.entries[entry].exemplars;
+        (end - start) as usize
+    }
+
+    fn exemplars<'r>(&'r self, entry: usize, out: &mut Vec<Result<Exemplar<'r>, InvalidLabels>>) {
+        out.clear();
+        let (start, end) = self.entries[entry].exemplars;
+        let messages = &self.exemplars[start as usize..end as usize];
+        out.extend(messages.iter().map(|message| self.exemplar(message)));
+    }
+
+    /// Statements whose references lead nowhere are left out.
+    fn metadata(&self) -> Vec<MetadataEntry<'_>> {
+        let mut seen = std::collections::HashSet::new();
+        let mut statements = Vec::new();
+        for (entry, message) in &self.metadata {
+            let Ok(refs) = self.metadata_refs(*entry, message) else {
+                continue;
+            };
+            if !seen.insert(refs) {
+                continue;
+            }
+            let texts = [refs.metric, refs.help, refs.unit].map(|r| self.symbol(r));
+            if let [Ok(metric), Ok(help), Ok(unit)] = texts {
+                statements.push(MetadataEntry {
+                    metric: family(metric, refs.kind),
+                    kind: refs.kind,
+                    help,
+                    unit,
+                });
+            }
+        }
+        statements
     }
 }
 

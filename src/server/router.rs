@@ -17,7 +17,7 @@ use tower_http::compression::CompressionLayer;
 
 use super::{App, cors};
 use crate::api::response::text_error;
-use crate::api::{admin, labels, metadata, query, series, status, write};
+use crate::api::{admin, exemplars, labels, metadata, query, series, status, write};
 use crate::telemetry::exposition;
 
 /// The page at `/query`.
@@ -30,7 +30,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/query_range", get(query::range).post(query::range))
         .route(
             "/query_exemplars",
-            get(query::exemplars).post(query::exemplars),
+            get(exemplars::exemplars).post(exemplars::exemplars),
         )
         .route(
             "/format_query",

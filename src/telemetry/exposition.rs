@@ -264,9 +264,24 @@ fn push_head(e: &mut Exposition, stats: &DbStats) {
         stats.rejected.duplicate,
     );
     e.counter(
-        "tenbin_tsdb_histograms_refused_total",
-        "Native histograms received, which this version does not store.",
-        stats.rejected.histograms_unsupported,
+        "tenbin_tsdb_invalid_histograms_total",
+        "Native histograms refused since they break a rule.",
+        stats.rejected.invalid_histograms,
+    );
+    e.counter(
+        "prometheus_tsdb_exemplar_exemplars_appended_total",
+        "Total number of appended exemplars.",
+        stats.exemplars_appended,
+    );
+    e.gauge(
+        "prometheus_tsdb_exemplar_exemplars_in_storage",
+        "Number of exemplars currently in circular storage.",
+        stats.exemplars as f64,
+    );
+    e.counter(
+        "prometheus_tsdb_exemplar_out_of_order_exemplars_total",
+        "Total number of out of order exemplar ingestion failed attempts.",
+        stats.rejected.out_of_order_exemplars,
     );
     e.counter(
         "prometheus_tsdb_head_out_of_order_samples_appended_total",

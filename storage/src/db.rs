@@ -24,6 +24,7 @@ use crate::head::{Head, HeadLimits};
 use crate::manifest::{self, BlockEntry, Found, Manifest, ManifestState};
 use crate::options::Options;
 use crate::replay::{ReplayProgress, Replayed, replay};
+use crate::sidecar;
 use crate::tombstones::Tombstones;
 use crate::vfs::{FileLock, OsVfs, Vfs};
 use crate::wal::commit::Commit;
@@ -177,11 +178,15 @@ impl Db {
         let limits = HeadLimits {
             max_future_ms: options.max_future_ms,
             max_series: options.max_series,
+            max_exemplars: options.max_exemplars,
+            exemplar_window_ms: options.out_of_order_window_ms,
         };
         let head = Head::new(LANES, limits, state.flushed_ms);
         for block in &blocks {
             head.raise_newest(block.entry.max_ms);
         }
+        let damage = sidecar::load(&*vfs, &dir, &head)?;
+        counters.corruptions.lock().extend(damage);
         let stopwatch = Stopwatch::start();
         let replayed = replay(&*vfs, &dir.join("wal"), &state, &head, &progress)?;
         counters.note_replay(&stopwatch, &replayed);

@@ -20,15 +20,19 @@ mod compact;
 mod db;
 mod delete;
 mod error;
+mod exemplars;
 mod flush;
 mod head;
+mod histogram;
 pub mod inspect;
 mod interchange;
 mod manifest;
+mod metadata;
 mod options;
 mod query;
 mod replay;
 mod retention;
+mod sidecar;
 mod snapshot;
 mod stats;
 mod tombstones;
@@ -40,11 +44,13 @@ pub use compact::CompactReport;
 pub use db::Db;
 pub use delete::DeleteReport;
 pub use error::{AppendError, Corruption, DbError, OpenError};
+pub use exemplars::{ExemplarSeries, StoredExemplar};
 pub use flush::FlushReport;
 pub use interchange::{
     ExportOptions, ExportProgress, ExportReport, ImportProgress, ImportReport, InterchangeError,
     compatible_block_ms,
 };
+pub use metadata::Metadata;
 pub use options::{Options, WalSync};
 pub use replay::ReplayProgress;
 pub use stats::{CardinalityStats, DbStats, NamedCount, RejectedStats};

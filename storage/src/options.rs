@@ -39,6 +39,8 @@ pub struct Options {
     /// Whether background threads flush, merge and enforce retention. A program that opens a
     /// database for one task leaves that to the server.
     pub maintenance: bool,
+    /// Most exemplars in memory, the newest stay; 0 = none.
+    pub max_exemplars: usize,
 }
 
 impl Default for Options {
@@ -55,6 +57,7 @@ impl Default for Options {
             wal_segment_bytes: 64 << 20,
             max_series: 0,
             maintenance: true,
+            max_exemplars: 100_000,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::block::format::file_name;
 use crate::db::{Db, Store};
 use crate::error::{DbError, IoContext};
 use crate::manifest::Manifest;
+use crate::sidecar;
 use crate::vfs::{OpenMode, VfsFile};
 use crate::wal::segment;
 
@@ -71,6 +72,13 @@ impl Store {
             let name = file_name(listed.entry.seq);
             let (from, to) = (self.blocks_dir().join(&name), blocks_dir.join(&name));
             self.vfs.hard_link(&from, &to).doing("linking", &from)?;
+        }
+        for name in [sidecar::EXEMPLARS, sidecar::METADATA] {
+            let from = self.options.data_dir.join(name);
+            match self.vfs.open(&from, OpenMode::Read) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                _ => self.copy(&from, &dir.join(name))?,
+            }
         }
         let state = self.manifest.lock().state.clone();
         drop(turn);

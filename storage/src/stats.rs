@@ -25,6 +25,10 @@ pub struct DbStats {
     pub samples_appended: u64,
     /// Histogram samples stored since start.
     pub histograms_appended: u64,
+    /// Exemplars stored since start.
+    pub exemplars_appended: u64,
+    /// Exemplars in memory.
+    pub exemplars: u64,
     /// Late samples among the float samples.
     pub late_samples_appended: u64,
     /// Exact duplicates acknowledged since start.
@@ -92,8 +96,10 @@ pub struct RejectedStats {
     pub duplicate: u64,
     /// New series beyond the limit.
     pub series_limit: u64,
-    /// Native histograms.
-    pub histograms_unsupported: u64,
+    /// Native histograms that break a rule.
+    pub invalid_histograms: u64,
+    /// Exemplars older than their series accepts.
+    pub out_of_order_exemplars: u64,
     /// Entries with invalid labels (entries, not samples).
     pub invalid_entries: u64,
 }
@@ -152,6 +158,9 @@ impl Db {
             head_series_created: get(&head.series_created),
             head_series_evicted: get(&head.series_evicted),
             samples_appended: get(&head.samples),
+            histograms_appended: get(&head.histograms),
+            exemplars_appended: get(&head.exemplars),
+            exemplars: store.head.exemplars.len() as u64,
             late_samples_appended: get(&head.late),
             duplicate_samples: get(&head.duplicates),
             rejected: RejectedStats {
@@ -161,7 +170,8 @@ impl Db {
                 too_far_in_future: get(&head.too_far_in_future),
                 duplicate: get(&head.duplicate_other_value),
                 series_limit: get(&head.series_limit),
-                histograms_unsupported: get(&head.histograms_unsupported),
+                invalid_histograms: get(&head.invalid_histograms),
+                out_of_order_exemplars: get(&head.out_of_order_exemplars),
                 invalid_entries: get(&head.invalid_entries),
             },
             wal_segments,

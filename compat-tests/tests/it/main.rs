@@ -6,6 +6,7 @@ mod crash;
 mod differential;
 mod http_contract;
 mod interchange;
+mod native_histograms;
 mod prometheus;
 mod remote_write_v2;
 
@@ -43,6 +44,7 @@ fn peer_trials() -> Vec<Trial> {
             let mut trials = prometheus::trials(&peers);
             trials.extend(differential::trials(&peers));
             trials.extend(interchange::trials(&peers));
+            trials.extend(native_histograms::trials(&peers));
             trials
         }
         Err(reason) if tenbin_compat_tests::peers::required() => {

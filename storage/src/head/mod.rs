@@ -6,9 +6,12 @@
 //! neighbours. Lock order: lanes ascending, then table shards, then the WAL gate, then its queue.
 
 pub(crate) mod append;
+mod append_exemplars;
+mod append_histograms;
 pub(crate) mod chunk;
 mod delete;
 pub(crate) mod dictionary;
+pub(crate) mod histograms;
 mod homes;
 pub(crate) mod journal;
 pub(crate) mod lane;
@@ -17,6 +20,7 @@ pub(crate) mod postings;
 pub(crate) mod read;
 pub(crate) mod series;
 mod slab;
+pub(crate) mod starts;
 mod tables;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -26,6 +30,8 @@ use parking_lot::{Mutex, MutexGuard};
 use self::homes::Homes;
 use self::lane::Lane;
 use self::tables::Tables;
+use crate::exemplars::Exemplars;
+use crate::metadata::MetadataStore;
 
 /// Where a series of the head lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +45,9 @@ pub(crate) struct SeriesRef {
 pub(crate) struct HeadLimits {
     pub(crate) max_future_ms: i64,
     pub(crate) max_series: u64,
+    pub(crate) max_exemplars: usize,
+    /// How late an exemplar may be behind the newest of its series.
+    pub(crate) exemplar_window_ms: i64,
 }
 
 /// What was taken and refused since start.
@@ -53,7 +62,10 @@ pub(crate) struct HeadCounters {
     pub(crate) too_far_in_future: AtomicU64,
     pub(crate) duplicate_other_value: AtomicU64,
     pub(crate) series_limit: AtomicU64,
-    pub(crate) histograms_unsupported: AtomicU64,
+    pub(crate) histograms: AtomicU64,
+    pub(crate) invalid_histograms: AtomicU64,
+    pub(crate) exemplars: AtomicU64,
+    pub(crate) out_of_order_exemplars: AtomicU64,
     pub(crate) invalid_entries: AtomicU64,
     pub(crate) series_created: AtomicU64,
     pub(crate) series_evicted: AtomicU64,
@@ -73,6 +85,8 @@ pub(crate) struct Head {
     lane_series: Vec<AtomicU64>,
     homes: Homes,
     pub(crate) counters: HeadCounters,
+    pub(crate) exemplars: Exemplars,
+    pub(crate) metadata: MetadataStore,
 }
 
 impl Head {
@@ -89,6 +103,8 @@ impl Head {
             lane_series: (0..lane_count.max(1)).map(|_| AtomicU64::new(0)).collect(),
             homes: Homes::new(lane_count.max(1)),
             counters: HeadCounters::default(),
+            exemplars: Exemplars::new(limits.max_exemplars, limits.exemplar_window_ms),
+            metadata: MetadataStore::default(),
         }
     }
 

@@ -7,9 +7,11 @@
 
 pub(crate) mod commit;
 pub(crate) mod frame;
+mod histogram;
 pub(crate) mod record;
 pub(crate) mod row;
 pub(crate) mod scan;
 pub(crate) mod segment;
+mod side;
 pub(crate) mod thread;
 pub(crate) mod writer;
