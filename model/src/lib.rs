@@ -26,6 +26,8 @@ pub use annotations::{Annotation, Annotations, Severity};
 pub use histogram::{BucketSpan, CounterResetHint, FloatHistogram, Histogram};
 pub use labels::{Labels, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher};
-pub use query::{Querier, Queryable, SampleBuffer, SelectHints, SeriesSet, StoreError, TimeRange};
+pub use query::{
+    Querier, Queryable, RawSamples, SampleBuffer, SelectHints, SeriesSet, StoreError, TimeRange,
+};
 pub use regex::Regex;
 pub use sample::{STALE_NAN_BITS, Sample, is_stale, stale_nan};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::histogram::FloatHistogram;
 use crate::labels::Labels;
 use crate::matcher::Matcher;
+use crate::write::{HistogramSample, HistogramValue};
 
 /// A closed range of timestamps in milliseconds: both ends are included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +160,66 @@ pub trait SeriesSet: Send + Sync {
         range: TimeRange,
         out: &mut SampleBuffer,
     ) -> Result<(), StoreError>;
+
+    /// As [`SeriesSet::read`], with histograms in the form in which they are stored: what came with
+    /// integer counts comes back so, and what is known about counter resets is kept. For remote
+    /// read, federation and export.
+    ///
+    /// # Errors
+    /// As for [`SeriesSet::read`].
+    fn read_raw(
+        &self,
+        series: usize,
+        range: TimeRange,
+        out: &mut RawSamples,
+    ) -> Result<(), StoreError> {
+        let mut buffer = SampleBuffer::default();
+        self.read(series, range, &mut buffer)?;
+        out.clear();
+        let starts = &buffer.histogram_start_timestamps_ms;
+        let histograms = buffer.histogram_timestamps_ms.iter().zip(buffer.histograms);
+        for (at, (timestamp_ms, histogram)) in histograms.enumerate() {
+            out.histograms.push(HistogramSample {
+                timestamp_ms: *timestamp_ms,
+                start_timestamp_ms: starts.get(at).copied().unwrap_or(0),
+                histogram: HistogramValue::Float(Box::new(Arc::unwrap_or_clone(histogram))),
+            });
+        }
+        out.timestamps_ms = buffer.timestamps_ms;
+        out.values = buffer.values;
+        out.start_timestamps_ms = buffer.start_timestamps_ms;
+        Ok(())
+    }
+}
+
+/// Decoded samples of one series as they are stored: floats as columns, histograms in their own
+/// form. A timestamp occurs in at most one of them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RawSamples {
+    /// Timestamps of the float samples, ascending.
+    pub timestamps_ms: Vec<i64>,
+    /// Float values, as many as timestamps.
+    pub values: Vec<f64>,
+    /// Start timestamps of the float samples: as many as timestamps, or none when all are unknown.
+    pub start_timestamps_ms: Vec<i64>,
+    /// Histograms with their timestamps, ascending.
+    pub histograms: Vec<HistogramSample>,
+}
+
+impl RawSamples {
+    /// Empties the buffer and keeps its memory.
+    pub fn clear(&mut self) {
+        self.timestamps_ms.clear();
+        self.values.clear();
+        self.start_timestamps_ms.clear();
+        self.histograms.clear();
+    }
+
+    /// Whether there is no sample.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.timestamps_ms.is_empty() && self.histograms.is_empty()
+    }
 }
 
 /// Decoded samples of one series, as columns. Floats and histograms stand apart; a timestamp occurs

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::histogram::{FloatHistogram, Histogram};
+use crate::histogram::{CounterResetHint, FloatHistogram, Histogram, InvalidHistogram};
 use crate::labels::METRIC_NAME;
 use crate::sample::Sample;
 use crate::text::float::format_g;
@@ -45,6 +45,126 @@ pub trait WriteRequest {
     fn histograms(&self, _entry: usize) -> &[HistogramSample] {
         &[]
     }
+
+    /// How many exemplars the entry carries; cheap, so that requests without any pay nothing.
+    fn exemplar_count(&self, _entry: usize) -> usize {
+        0
+    }
+
+    /// Replaces `out` by the entry's exemplars, in the order sent. One whose labels cannot be read
+    /// comes as the reason.
+    fn exemplars<'r>(&'r self, _entry: usize, out: &mut Vec<Result<Exemplar<'r>, InvalidLabels>>) {
+        out.clear();
+    }
+
+    /// What the request says about metric families, each statement once if that is cheap.
+    fn metadata(&self) -> Vec<MetadataEntry<'_>> {
+        Vec::new()
+    }
+}
+
+/// An exemplar as it arrived.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar<'r> {
+    /// Labels, sorted by name, no empty value, no name twice; may be none.
+    pub labels: Vec<(&'r str, &'r str)>,
+    /// The value.
+    pub value: f64,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+}
+
+/// The most characters that names and values of an exemplar's labels may have together.
+pub const MAX_EXEMPLAR_LABEL_CHARS: usize = 128;
+
+/// What is wrong with an exemplar. `Display` gives Prometheus' text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ExemplarError {
+    /// Labels are too long.
+    #[error("label length for exemplar exceeds maximum of 128 UTF-8 characters")]
+    LabelLength,
+    /// Older than the newest exemplar of its series.
+    #[error("out of order exemplar")]
+    OutOfOrder,
+    /// The labels cannot be read.
+    #[error("exemplar labels cannot be decoded")]
+    Labels,
+    /// Its series does not exist.
+    #[error("unknown series for exemplar")]
+    UnknownSeries,
+}
+
+/// The type of a metric family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum MetricType {
+    /// Not said, or none of the others.
+    #[default]
+    Unknown,
+    /// A counter.
+    Counter,
+    /// A gauge.
+    Gauge,
+    /// A histogram.
+    Histogram,
+    /// A histogram that may decrease.
+    GaugeHistogram,
+    /// A summary.
+    Summary,
+    /// An info metric.
+    Info,
+    /// A set of states.
+    StateSet,
+}
+
+impl MetricType {
+    /// The type with a number of both versions of remote write; what is not known is unknown.
+    #[must_use]
+    pub fn from_number(number: u64) -> Self {
+        match number {
+            1 => Self::Counter,
+            2 => Self::Gauge,
+            3 => Self::Histogram,
+            4 => Self::GaugeHistogram,
+            5 => Self::Summary,
+            6 => Self::Info,
+            7 => Self::StateSet,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The inverse of [`MetricType::from_number`].
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The name in the HTTP API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::GaugeHistogram => "gaugehistogram",
+            Self::Summary => "summary",
+            Self::Info => "info",
+            Self::StateSet => "stateset",
+        }
+    }
+}
+
+/// A statement about a metric family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MetadataEntry<'r> {
+    /// Name of the family.
+    pub metric: &'r str,
+    /// Its type.
+    pub kind: MetricType,
+    /// Help text.
+    pub help: &'r str,
+    /// Unit.
+    pub unit: &'r str,
 }
 
 /// A native histogram sample as it arrived.
@@ -58,7 +178,7 @@ pub struct HistogramSample {
     pub histogram: HistogramValue,
 }
 
-/// Either form of a native histogram.
+/// Either form of a native histogram. Equal when all fields are, floats by their bits.
 #[derive(Debug, Clone)]
 pub enum HistogramValue {
     /// Integer counts.
@@ -67,11 +187,66 @@ pub enum HistogramValue {
     Float(Box<FloatHistogram>),
 }
 
+impl HistogramValue {
+    /// The form that PromQL computes with.
+    #[must_use]
+    pub fn to_float(&self) -> FloatHistogram {
+        match self {
+            Self::Integer(histogram) => histogram.to_float(),
+            Self::Float(histogram) => (**histogram).clone(),
+        }
+    }
+
+    /// What is known about counter resets.
+    #[must_use]
+    pub fn hint(&self) -> CounterResetHint {
+        match self {
+            Self::Integer(histogram) => histogram.counter_reset_hint,
+            Self::Float(histogram) => histogram.counter_reset_hint,
+        }
+    }
+
+    /// Checks the histogram as a store does before it takes it.
+    ///
+    /// # Errors
+    /// Names the first rule that is broken.
+    pub fn validate(&self) -> Result<(), InvalidHistogram> {
+        match self {
+            Self::Integer(histogram) => histogram.validate(),
+            Self::Float(histogram) => histogram.validate(),
+        }
+    }
+}
+
+fn same_bits(a: &[f64], b: &[f64]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
 impl PartialEq for HistogramValue {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Integer(a), Self::Integer(b)) => a == b,
-            (Self::Float(a), Self::Float(b)) => format!("{a:?}") == format!("{b:?}"),
+            (Self::Integer(a), Self::Integer(b)) => {
+                a.counter_reset_hint == b.counter_reset_hint
+                    && a.schema == b.schema
+                    && same_bits(&[a.zero_threshold, a.sum], &[b.zero_threshold, b.sum])
+                    && (a.zero_count, a.count) == (b.zero_count, b.count)
+                    && a.positive_spans == b.positive_spans
+                    && a.negative_spans == b.negative_spans
+                    && a.positive_deltas == b.positive_deltas
+                    && a.negative_deltas == b.negative_deltas
+                    && same_bits(&a.custom_values, &b.custom_values)
+            }
+            (Self::Float(a), Self::Float(b)) => {
+                let numbers = |h: &FloatHistogram| [h.zero_threshold, h.sum, h.zero_count, h.count];
+                a.counter_reset_hint == b.counter_reset_hint
+                    && a.schema == b.schema
+                    && same_bits(&numbers(a), &numbers(b))
+                    && a.positive_spans == b.positive_spans
+                    && a.negative_spans == b.negative_spans
+                    && same_bits(&a.positive_buckets, &b.positive_buckets)
+                    && same_bits(&a.negative_buckets, &b.negative_buckets)
+                    && same_bits(&a.custom_values, &b.custom_values)
+            }
             _ => false,
         }
     }
@@ -129,7 +304,7 @@ pub fn canonicalise(labels: &mut Vec<(&str, &str)>) -> Result<(), InvalidLabels>
 }
 
 /// Why the store did not take a sample. `Display` gives Prometheus' text.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RejectReason {
     /// Older than the newest sample of its series, with no out-of-order window.
     OutOfOrder,
@@ -148,18 +323,29 @@ pub enum RejectReason {
         /// The refused value.
         new: f64,
     },
-    /// A histogram stands at this timestamp.
+    /// A histogram stands at the timestamp of a float.
     DuplicateHistogram {
         /// The timestamp.
         timestamp_ms: i64,
+        /// The refused value.
+        new: f64,
+    },
+    /// Something else stands at the timestamp of a histogram.
+    DuplicateTimestamp,
+    /// The histogram breaks a rule.
+    InvalidHistogram(Box<InvalidHistogram>),
+    /// The histogram has more buckets than the store keeps.
+    HistogramTooLarge {
+        /// Its buckets.
+        buckets: usize,
+        /// The limit.
+        limit: usize,
     },
     /// A new series would exceed the configured limit on active series.
     SeriesLimit {
         /// The limit (`--storage.max-series`).
         limit: u64,
     },
-    /// The store does not keep native histograms yet.
-    HistogramsUnsupported,
 }
 
 impl fmt::Display for RejectReason {
@@ -182,17 +368,23 @@ impl fmt::Display for RejectReason {
                 format_g(*existing),
                 format_g(*new)
             ),
-            Self::DuplicateHistogram { timestamp_ms } => write!(
+            Self::DuplicateHistogram { timestamp_ms, new } => write!(
                 f,
                 "duplicate sample for timestamp {timestamp_ms}; overrides not allowed: \
-                 existing is a histogram"
+                 existing is a histogram, new value {}",
+                format_g(*new)
+            ),
+            Self::DuplicateTimestamp => f.write_str("duplicate sample for timestamp"),
+            Self::InvalidHistogram(reason) => reason.fmt(f),
+            Self::HistogramTooLarge { buckets, limit } => write!(
+                f,
+                "histogram has {buckets} buckets and spans, which exceeds the limit of {limit}"
             ),
             Self::SeriesLimit { limit } => write!(
                 f,
                 "active series limit of {limit} reached (flag --storage.max-series); \
                  existing series are still written"
             ),
-            Self::HistogramsUnsupported => f.write_str("native histograms are not stored yet"),
         }
     }
 }
@@ -212,6 +404,11 @@ pub struct AppendReport {
     pub rejected_samples: u64,
     /// The first refusals, each with entry position; at most [`MAX_REPORTED_REJECTIONS`].
     pub rejections: Vec<(usize, RejectReason)>,
+    /// Exemplars stored, repetitions of the newest one included.
+    pub exemplars_written: u64,
+    /// The first refused exemplars, each with entry position; at most
+    /// [`MAX_REPORTED_REJECTIONS`].
+    pub exemplar_errors: Vec<(usize, ExemplarError)>,
 }
 
 /// How many refusals a report spells out.
@@ -223,6 +420,13 @@ impl AppendReport {
         self.rejected_samples += 1;
         if self.rejections.len() < MAX_REPORTED_REJECTIONS {
             self.rejections.push((entry, reason));
+        }
+    }
+
+    /// Notes a refused exemplar of `entry`.
+    pub fn reject_exemplar(&mut self, entry: usize, reason: ExemplarError) {
+        if self.exemplar_errors.len() < MAX_REPORTED_REJECTIONS {
+            self.exemplar_errors.push((entry, reason));
         }
     }
 

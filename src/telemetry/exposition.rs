@@ -264,9 +264,9 @@ fn push_head(e: &mut Exposition, stats: &DbStats) {
         stats.rejected.duplicate,
     );
     e.counter(
-        "tenbin_tsdb_histograms_refused_total",
-        "Native histograms received, which this version does not store.",
-        stats.rejected.histograms_unsupported,
+        "tenbin_tsdb_invalid_histograms_total",
+        "Native histograms refused since they break a rule.",
+        stats.rejected.invalid_histograms,
     );
     e.counter(
         "prometheus_tsdb_head_out_of_order_samples_appended_total",

@@ -16,7 +16,7 @@ use crate::block::writer::BlockWriter;
 use crate::db::{Db, ListedBlock, Store};
 use crate::error::{Corruption, DbError, IoContext};
 use crate::manifest::{BlockEntry, Edit};
-use crate::query::merge::{Columns, merge};
+use crate::query::merge::{Columns, Samples, merge_samples};
 use crate::tombstones::Tombstones;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -282,7 +282,7 @@ impl Store {
         let mut caches: Vec<ColumnCache> =
             plan.inputs.iter().map(|_| ColumnCache::default()).collect();
         let mut known_pairs: Vec<Vec<Option<u32>>> = vec![Vec::new(); plan.inputs.len()];
-        let (mut merged, mut part) = (Columns::default(), Columns::default());
+        let (mut merged, mut part) = (Samples::default(), Samples::default());
         let mut spare = Columns::default();
         for (number, series) in places.iter().enumerate() {
             if number % SLICE == 0 {
@@ -298,7 +298,7 @@ impl Store {
                     .read_cached(*ordinal, (i64::MIN, i64::MAX), cache, &mut part)
                     .map_err(damaged)?;
                 plan.inputs[input].0.tombstones.apply(*ordinal, &mut part);
-                merge(&mut merged, &part, &mut spare);
+                merge_samples(&mut merged, &mut part, &mut spare);
             }
             if merged.is_empty() {
                 continue;

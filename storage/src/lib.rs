@@ -22,6 +22,7 @@ mod delete;
 mod error;
 mod flush;
 mod head;
+mod histogram;
 pub mod inspect;
 mod interchange;
 mod manifest;

@@ -92,8 +92,8 @@ pub struct RejectedStats {
     pub duplicate: u64,
     /// New series beyond the limit.
     pub series_limit: u64,
-    /// Native histograms.
-    pub histograms_unsupported: u64,
+    /// Native histograms that break a rule.
+    pub invalid_histograms: u64,
     /// Entries with invalid labels (entries, not samples).
     pub invalid_entries: u64,
 }
@@ -152,6 +152,7 @@ impl Db {
             head_series_created: get(&head.series_created),
             head_series_evicted: get(&head.series_evicted),
             samples_appended: get(&head.samples),
+            histograms_appended: get(&head.histograms),
             late_samples_appended: get(&head.late),
             duplicate_samples: get(&head.duplicates),
             rejected: RejectedStats {
@@ -161,7 +162,7 @@ impl Db {
                 too_far_in_future: get(&head.too_far_in_future),
                 duplicate: get(&head.duplicate_other_value),
                 series_limit: get(&head.series_limit),
-                histograms_unsupported: get(&head.histograms_unsupported),
+                invalid_histograms: get(&head.invalid_histograms),
                 invalid_entries: get(&head.invalid_entries),
             },
             wal_segments,

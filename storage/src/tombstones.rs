@@ -9,7 +9,7 @@ use std::sync::Arc;
 use croaring::{Bitmap, Portable};
 use tenbin_model::TimeRange;
 
-use crate::query::merge::Columns;
+use crate::query::merge::Samples;
 
 /// One deletion in one block.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +69,7 @@ impl Tombstones {
     }
 
     /// Takes the deleted samples of a series out.
-    pub(crate) fn apply(&self, ordinal: u32, samples: &mut Columns) {
+    pub(crate) fn apply(&self, ordinal: u32, samples: &mut Samples) {
         if self.touch(ordinal) {
             samples.retain(|at_ms| !self.cover(ordinal, at_ms));
         }
@@ -93,19 +93,23 @@ mod tests {
             range: TimeRange::new(25, 25),
             series: Bitmap::of(&[5]),
         });
-        let columns = || Columns {
-            times: vec![9, 10, 20, 21, 25],
-            values: vec![1.0, 2.0, 3.0, 4.0, 5.0],
+        let columns = || Samples {
+            floats: crate::query::merge::Columns {
+                times: vec![9, 10, 20, 21, 25],
+                values: vec![1.0, 2.0, 3.0, 4.0, 5.0],
+                starts: vec![],
+            },
+            histograms: vec![],
         };
         let mut samples = columns();
         all.apply(2, &mut samples);
-        assert!(samples.times.len() == 5 && !all.touch(2));
+        assert!(samples.floats.times.len() == 5 && !all.touch(2));
         all.apply(1, &mut samples);
-        assert_eq!(samples.times, [9, 21, 25]);
-        assert_eq!(samples.values, [1.0, 4.0, 5.0]);
+        assert_eq!(samples.floats.times, [9, 21, 25]);
+        assert_eq!(samples.floats.values, [1.0, 4.0, 5.0]);
         let mut samples = columns();
         all.apply(5, &mut samples);
-        assert_eq!(samples.times, [9, 21]);
+        assert_eq!(samples.floats.times, [9, 21]);
         assert!(all.cover(5, 25) && !all.cover(1, 25));
     }
 }

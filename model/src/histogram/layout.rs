@@ -5,7 +5,7 @@
 //! fit its counts; what has no count is no bucket.
 
 use super::bounds::coarser_index;
-use super::{BucketSpan, FloatHistogram};
+use super::{BucketSpan, FloatHistogram, Histogram};
 use crate::kahan;
 
 /// A bucket of one side.
@@ -182,6 +182,52 @@ impl FloatHistogram {
     }
 }
 
+impl Histogram {
+    /// A copy in a coarser schema, exact. Custom buckets stay as they are.
+    #[must_use]
+    pub fn to_schema(&self, target: i32) -> Self {
+        if target >= self.schema {
+            return self.clone();
+        }
+        let side = |spans: &[BucketSpan], deltas: &[i64]| {
+            let (mut count, mut buckets) = (0_i64, Vec::<(i32, i64)>::new());
+            for (index, delta) in indexes(spans, deltas.len()).zip(deltas) {
+                count = count.wrapping_add(*delta);
+                let index = coarser_index(index, self.schema, target);
+                match buckets.last_mut() {
+                    Some((last, sum)) if *last == index => *sum = sum.wrapping_add(count),
+                    _ => buckets.push((index, count)),
+                }
+            }
+            let list: Vec<Indexed> = buckets
+                .iter()
+                .map(|(index, _)| Indexed {
+                    index: *index,
+                    count: 0.0,
+                    lost: 0.0,
+                })
+                .collect();
+            let mut before = 0_i64;
+            let deltas = buckets.iter().map(|(_, count)| {
+                let delta = count.wrapping_sub(before);
+                before = *count;
+                delta
+            });
+            (spans_of(&list), deltas.collect())
+        };
+        let (positive_spans, positive_deltas) = side(&self.positive_spans, &self.positive_deltas);
+        let (negative_spans, negative_deltas) = side(&self.negative_spans, &self.negative_deltas);
+        Self {
+            schema: target,
+            positive_spans,
+            negative_spans,
+            positive_deltas,
+            negative_deltas,
+            ..self.clone()
+        }
+    }
+}
+
 fn needs_compaction(spans: &[BucketSpan], buckets: &[f64]) -> bool {
     buckets.contains(&0.0)
         || spans.iter().any(|span| span.length == 0)
@@ -230,6 +276,25 @@ mod tests {
         };
         let coarse = histogram.to_schema(0);
         assert_eq!(coarse.positive_buckets, [3.0, 4.0]);
+        assert_eq!(coarse.positive_spans, [span(1, 2)]);
+        let integer = Histogram {
+            counter_reset_hint: crate::CounterResetHint::Gauge,
+            schema: 1,
+            zero_threshold: 0.0,
+            zero_count: 0,
+            count: 7,
+            sum: 1.0,
+            positive_spans: vec![span(1, 3)],
+            negative_spans: vec![],
+            positive_deltas: vec![1, 1, 2],
+            negative_deltas: vec![],
+            custom_values: vec![],
+        };
+        let coarse = integer.to_schema(0);
+        assert_eq!(
+            (coarse.schema, &coarse.positive_deltas[..]),
+            (0, &[3, 1][..])
+        );
         assert_eq!(coarse.positive_spans, [span(1, 2)]);
     }
 }

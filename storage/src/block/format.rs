@@ -11,8 +11,10 @@ pub(crate) const TAIL_BYTES: usize = 24;
 const ENTRY_BYTES: usize = 24;
 /// Unit of the page checksums, counted from the end of the header.
 pub(crate) const PAGE_BYTES: usize = 64 << 10;
-/// The version that this program writes, and the newest it reads.
-pub(crate) const VERSION: u16 = 1;
+/// The version that this program writes, and the newest it reads. 2 has side sections.
+pub(crate) const VERSION: u16 = 2;
+/// The version that a block without side sections needs to be read.
+const PLAIN_VERSION: u16 = 1;
 
 const MAGIC: &[u8; 8] = b"TBNBLK01";
 const END_MAGIC: &[u8; 8] = b"TBNBLKED";
@@ -36,6 +38,12 @@ pub(crate) const POSTINGS_DIRECTORY: u32 = 7;
 pub(crate) const POSTINGS: u32 = 8;
 /// `uvarint order`: where the block stands among all; without it at its number.
 pub(crate) const ORDER: u32 = 9;
+/// Histograms and start timestamps, series after series.
+pub(crate) const SIDE: u32 = 10;
+/// Which series have what in [`SIDE`].
+pub(crate) const SIDE_INDEX: u32 = 11;
+/// Layouts of histograms.
+pub(crate) const LAYOUTS: u32 = 12;
 /// Checksums of the pages of everything above.
 pub(crate) const PAGE_CHECKSUMS: u32 = 15;
 
@@ -51,6 +59,8 @@ pub(crate) struct BlockHeader {
     pub(crate) series_count: u32,
     pub(crate) sample_count: u64,
     pub(crate) created_ms: i64,
+    /// There are histograms or start timestamps: a reader of version 1 would miss them.
+    pub(crate) has_side: bool,
 }
 
 /// A part of a block.
@@ -87,7 +97,12 @@ impl BlockHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        let needed = if self.has_side {
+            VERSION
+        } else {
+            PLAIN_VERSION
+        };
+        out.extend_from_slice(&needed.to_le_bytes());
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&[self.level, 0, 0, 0]);
         out.extend_from_slice(&self.seq.to_le_bytes());
@@ -124,6 +139,7 @@ impl BlockHeader {
                 series_count: fields.u32()?,
                 sample_count: fields.u64()?,
                 created_ms: fields.i64()?,
+                has_side: read_version > PLAIN_VERSION,
             };
             Ok((read_version, header, fields.u32()?))
         };
@@ -215,6 +231,7 @@ mod tests {
             series_count: 2,
             sample_count: 11,
             created_ms: 5,
+            has_side: true,
         };
         let mut file = header.encode();
         file.extend([1; 100]);

@@ -11,5 +11,6 @@ pub(crate) mod pages;
 pub(crate) mod pairs;
 pub(crate) mod reader;
 pub(crate) mod series;
+pub(crate) mod side;
 pub(crate) mod survey;
 pub(crate) mod writer;

@@ -3,16 +3,17 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::format::{BlockHeader, HASHES, ORDER, PAIRS, TIMES, VALUES};
+use super::format::{BlockHeader, HASHES, LAYOUTS, ORDER, PAIRS, TIMES, VALUES};
 use super::matches::MatchCache;
 use super::pages::{Pages, PagesError};
 use super::pairs::{NameEntry, decode_names};
 use super::series::{self, SeriesRecord};
+use super::side::{self, Layouts};
 use crate::codec::bytes::Cursor;
 use crate::codec::values::MAX_RUN;
 use crate::codec::{Malformed, timestamps, values};
 use crate::error::Corruption;
-use crate::query::merge::Columns;
+use crate::query::merge::{Columns, Samples};
 use crate::vfs::Mapped;
 
 /// A mapped block.
@@ -21,6 +22,8 @@ pub(crate) struct Block {
     pub(super) names: Vec<NameEntry>,
     pub(super) matches: MatchCache,
     order: u64,
+    /// Layouts of the block's histograms.
+    layouts: Layouts,
     /// Tells open blocks of this process apart.
     instance: u64,
 }
@@ -71,8 +74,15 @@ impl Block {
                 order.map_err(|m| PagesError::Corrupt(pages.damage(ORDER, 0, m)))?
             }
         };
+        let section = match pages.section_len(LAYOUTS) {
+            0 => &[],
+            _ => pages.section(LAYOUTS).map_err(PagesError::Corrupt)?,
+        };
+        let layouts = side::decode_layouts(section)
+            .map_err(|m| PagesError::Corrupt(pages.damage(LAYOUTS, 0, m)))?;
         Ok(Self {
             order,
+            layouts,
             matches: MatchCache::default(),
             pages,
             names,
@@ -122,7 +132,7 @@ impl Block {
         ordinal: u32,
         min_ms: i64,
         max_ms: i64,
-        out: &mut Columns,
+        out: &mut Samples,
     ) -> Result<(), Corruption> {
         LAST_COLUMN.with_borrow_mut(|cache| self.read_cached(ordinal, (min_ms, max_ms), cache, out))
     }
@@ -133,13 +143,33 @@ impl Block {
         ordinal: u32,
         (min_ms, max_ms): (i64, i64),
         cache: &mut ColumnCache,
-        out: &mut Columns,
+        out: &mut Samples,
     ) -> Result<(), Corruption> {
         out.clear();
         let record = self.record(ordinal)?;
+        let (mut from, mut to) = (0, 0);
+        if record.sample_count > 0 {
+            (from, to) = self.floats(&record, (min_ms, max_ms), cache, &mut out.floats)?;
+        }
+        if self.pages.header.has_side {
+            let floats = (record.sample_count, from, to);
+            let range = (min_ms, max_ms);
+            side::read(&self.pages, &self.layouts, ordinal, floats, range, out)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the floats inside `[min_ms, max_ms]`; returns their places.
+    fn floats(
+        &self,
+        record: &SeriesRecord,
+        (min_ms, max_ms): (i64, i64),
+        cache: &mut ColumnCache,
+        out: &mut Columns,
+    ) -> Result<(usize, usize), Corruption> {
         if (cache.instance, cache.at) != (self.instance, record.times_at) {
             cache.instance = u64::MAX;
-            self.times(&record, &mut cache.times)?;
+            self.times(record, &mut cache.times)?;
             (cache.instance, cache.at) = (self.instance, record.times_at);
         }
         let times = &cache.times;
@@ -150,7 +180,8 @@ impl Block {
         let from = times.partition_point(|t| *t < min_ms);
         let to = times.partition_point(|t| *t <= max_ms).max(from);
         out.times.extend_from_slice(&times[from..to]);
-        self.values(&record, from, to, out)
+        self.values(record, from, to, out)?;
+        Ok((from, to))
     }
 
     fn times(&self, record: &SeriesRecord, times: &mut Vec<i64>) -> Result<(), Corruption> {

@@ -11,15 +11,17 @@ use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::format::{
-    BlockHeader, HASHES, HEADER_BYTES, ORDER, PAGE_BYTES, PAGE_CHECKSUMS, PAIRS, POSTINGS,
-    POSTINGS_DIRECTORY, SERIES, SERIES_STARTS, Section, TIMES, VALUES, encode_footer,
+    BlockHeader, HASHES, HEADER_BYTES, LAYOUTS, ORDER, PAGE_BYTES, PAGE_CHECKSUMS, PAIRS, POSTINGS,
+    POSTINGS_DIRECTORY, SERIES, SERIES_STARTS, SIDE, SIDE_INDEX, Section, TIMES, VALUES,
+    encode_footer,
 };
 use super::index::DirectoryEntry;
 use super::series::{SeriesRecord, SeriesWriter};
+use super::side::SideWriter;
 use crate::codec::bytes::put_uvarint;
 use crate::codec::timestamps;
 use crate::codec::values::{Chooser, MAX_RUN};
-use crate::query::merge::Columns;
+use crate::query::merge::Samples;
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 
 /// Bytes gathered before they are written.
@@ -100,6 +102,7 @@ pub(crate) struct BlockWriter {
     sample_count: u64,
     scratch: Vec<u8>,
     order: Option<u64>,
+    side: SideWriter,
 }
 
 impl BlockWriter {
@@ -129,6 +132,7 @@ impl BlockWriter {
             sample_count: 0,
             scratch: Vec::new(),
             order: None,
+            side: SideWriter::default(),
         })
     }
 
@@ -160,15 +164,21 @@ impl BlockWriter {
         &mut self,
         hash: u128,
         pairs: &[u32],
-        samples: &Columns,
+        samples: &Samples,
     ) -> io::Result<()> {
-        let (Some(first), Some(last)) = (samples.times.first(), samples.times.last()) else {
+        let Some((first, last)) = samples.extent() else {
             return Ok(());
         };
-        self.min_ms = self.min_ms.min(*first);
-        self.max_ms = self.max_ms.max(*last);
-        self.sample_count += samples.times.len() as u64;
-        let times_at = self.times_column(&samples.times);
+        self.side.series(self.records.len() as u32, samples);
+        let histograms = samples.histograms.len();
+        let samples = &samples.floats;
+        self.min_ms = self.min_ms.min(first);
+        self.max_ms = self.max_ms.max(last);
+        self.sample_count += (samples.times.len() + histograms) as u64;
+        let times_at = match samples.times.len() {
+            0 => 0,
+            _ => self.times_column(&samples.times),
+        };
         let mut record = SeriesRecord {
             pairs: pairs.to_vec(),
             sample_count: samples.times.len(),
@@ -224,6 +234,13 @@ impl BlockWriter {
             put_uvarint(&mut self.scratch, order);
             self.output.section(ORDER, &self.scratch)?;
         }
+        let has_side = !self.side.is_empty();
+        if has_side {
+            let (side, index, layouts) = self.side.finish();
+            self.output.section(SIDE, &side)?;
+            self.output.section(SIDE_INDEX, &index)?;
+            self.output.section(LAYOUTS, &layouts)?;
+        }
         if self.output.page_len > 0 {
             self.output.end_page();
         }
@@ -248,6 +265,7 @@ impl BlockWriter {
             series_count: self.records.len() as u32,
             sample_count: self.sample_count,
             created_ms,
+            has_side,
         };
         self.output.file.write_at(0, &header.encode())?;
         self.output.file.sync_data()?;

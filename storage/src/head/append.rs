@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::MutexGuard;
 use tenbin_model::write::{AppendReport, InvalidLabels, RejectReason, WriteRequest};
-use tenbin_model::{Labels, Sample};
+use tenbin_model::{Labels, STALE_NAN_BITS, Sample};
 
-use super::lane::Lane;
-use super::series::{HAS_ROW, HAS_SAMPLES, LAST_GONE};
+use super::lane::{Lane, Stored};
+use super::series::{HAS_ROW, HAS_SAMPLES, LAST_GONE, LAST_IS_HISTOGRAM};
 use super::{Head, SeriesRef};
 use crate::error::AppendError;
 use crate::wal::commit::Commit;
@@ -153,6 +153,7 @@ impl Head {
             newest_ms: self.newest_ms(),
             max_row_ms: i64::MIN,
             samples: 0,
+            histograms: 0,
             report: AppendReport::default(),
         };
         admission.invalid(&mut pass.invalid);
@@ -167,7 +168,8 @@ impl Head {
                 Resolved::New(index) => match created[*index] {
                     Some(at) => Some(at),
                     None => {
-                        admission.over_limit(entry, request.samples(entry).len());
+                        let histograms = request.histograms(entry).len();
+                        admission.over_limit(entry, request.samples(entry).len() + histograms);
                         None
                     }
                 },
@@ -182,13 +184,17 @@ impl Head {
             }
             previous = Some(at);
             let lane = locked.get(at.lane)?;
-            admission.histograms(entry, request.histograms(entry).len());
             for sample in request.samples(entry) {
                 admission.sample(lane, entry, at.id, sample);
             }
+            for sample in request.histograms(entry) {
+                admission.histogram(lane, entry, at.id, sample);
+            }
         }
         self.raise_newest(admission.newest_ms);
-        count(&self.counters.samples, admission.samples);
+        let floats = admission.samples - admission.histograms;
+        count(&self.counters.samples, floats);
+        count(&self.counters.histograms, admission.histograms);
         let payload = locked.payload(request.len());
         // Even a request of duplicates waits for what it duplicates.
         let commit = if payload.is_empty() {
@@ -315,83 +321,145 @@ impl Head {
     }
 }
 
-fn count(counter: &AtomicU64, by: u64) {
+pub(super) fn count(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
+/// Where a sample belongs.
+pub(super) enum Place {
+    /// Behind the newest in-order sample of its series.
+    InOrder,
+    /// At the timestamp of that sample.
+    Newest,
+    /// Before it, inside the out-of-order window.
+    Late,
+    Refused(RejectReason),
+}
+
 /// Decides about samples and applies them.
-struct Admission<'a> {
-    head: &'a Head,
-    epoch: u32,
+pub(super) struct Admission<'a> {
+    pub(super) head: &'a Head,
+    pub(super) epoch: u32,
     terms: Terms,
     newest_ms: i64,
     max_row_ms: i64,
+    /// Samples of both kinds that were stored.
     samples: u64,
-    report: AppendReport,
+    /// Histograms among them.
+    pub(super) histograms: u64,
+    pub(super) report: AppendReport,
 }
 
 impl Admission<'_> {
-    fn sample(&mut self, lane: &mut Lane, entry: usize, id: u32, sample: &Sample) {
-        let at_ms = sample.timestamp_ms;
-        let bits = sample.value.to_bits();
+    /// Where a sample at `at_ms` belongs.
+    #[inline]
+    pub(super) fn place(&self, lane: &Lane, id: u32, at_ms: i64) -> Place {
         let limits = &self.head.limits;
         let horizon = self.terms.now_ms.saturating_add(limits.max_future_ms);
         if limits.max_future_ms > 0 && at_ms > horizon {
-            return self.reject(entry, RejectReason::TooFarInFuture);
+            return Place::Refused(RejectReason::TooFarInFuture);
         }
         let series = &lane.series[id as usize];
         let has_samples = series.has(HAS_SAMPLES);
         if has_samples && at_ms == series.last_ms && !series.has(LAST_GONE) {
-            if bits == series.last_bits {
-                return self.duplicate();
-            }
-            let existing = f64::from_bits(series.last_bits);
-            return self.other_value(entry, sample, existing);
+            return Place::Newest;
         }
         let min_valid_ms = lane
             .min_valid_ms
             .max(self.newest_ms.saturating_sub(IN_ORDER_SPAN_MS));
         let newer = !has_samples || at_ms > series.last_ms;
         if newer && at_ms >= min_valid_ms {
-            let base = lane.wal_base(id, self.epoch);
-            lane.push(id, at_ms, bits);
-            lane.series[id as usize].flags |= HAS_ROW;
-            let number = lane.number;
-            lane.record.sample(number, id, at_ms, bits, base);
-            lane.journal.sample(id, at_ms);
-            self.newest_ms = self.newest_ms.max(at_ms);
-            self.max_row_ms = self.max_row_ms.max(at_ms);
-            self.report.samples_written += 1;
-            self.samples += 1;
-            return;
+            return Place::InOrder;
         }
         let window_ms = self.terms.late_window_ms;
         if window_ms <= 0 {
-            return self.reject(
-                entry,
-                if at_ms < min_valid_ms {
-                    RejectReason::OutOfBounds
-                } else {
-                    RejectReason::OutOfOrder
-                },
-            );
+            return Place::Refused(if at_ms < min_valid_ms {
+                RejectReason::OutOfBounds
+            } else {
+                RejectReason::OutOfOrder
+            });
         }
         if at_ms < self.newest_ms.saturating_sub(window_ms) {
-            return self.reject(entry, RejectReason::TooOld);
+            return Place::Refused(RejectReason::TooOld);
         }
-        match lane.stored_at(id, at_ms) {
-            Some(stored) if stored == bits => self.duplicate(),
-            Some(stored) => self.other_value(entry, sample, f64::from_bits(stored)),
-            None => {
-                lane.wal_base(id, self.epoch);
-                lane.push_late(id, at_ms, bits);
-                lane.record.late(id, at_ms, bits);
-                lane.journal.late(id, at_ms);
+        Place::Late
+    }
+
+    fn sample(&mut self, lane: &mut Lane, entry: usize, id: u32, sample: &Sample) {
+        let at_ms = sample.timestamp_ms;
+        let bits = sample.value.to_bits();
+        match self.place(lane, id, at_ms) {
+            Place::InOrder => {
+                if bits == STALE_NAN_BITS && lane.series[id as usize].has(LAST_IS_HISTOGRAM) {
+                    return self.stale_histogram(lane, entry, id, sample);
+                }
+                let base = lane.wal_base(id, self.epoch);
+                let number = lane.number;
+                let start_ms = sample.start_timestamp_ms;
+                if start_ms != 0 || lane.has_starts(id) {
+                    lane.record.start(id, at_ms, start_ms, false);
+                    lane.push_start(id, at_ms, start_ms);
+                }
+                lane.push(id, at_ms, bits);
+                lane.series[id as usize].flags |= HAS_ROW;
+                lane.record.sample(number, id, at_ms, bits, base);
+                self.took_in_order(lane, id, at_ms);
                 self.report.samples_written += 1;
-                self.samples += 1;
-                count(&self.head.counters.late, 1);
             }
+            Place::Newest => {
+                let series = &lane.series[id as usize];
+                if series.has(LAST_IS_HISTOGRAM) {
+                    let stale = bits == STALE_NAN_BITS && lane.is_stale(id);
+                    if stale {
+                        self.duplicate();
+                    } else {
+                        self.histogram_stands(entry, sample);
+                    }
+                    return;
+                }
+                if bits == series.last_bits {
+                    return self.duplicate();
+                }
+                let existing = f64::from_bits(series.last_bits);
+                self.other_value(entry, sample, existing);
+            }
+            Place::Late => match lane.stored_at(id, at_ms) {
+                Some(Stored::Float(stored)) if stored == bits => self.duplicate(),
+                Some(Stored::Float(stored)) => {
+                    self.other_value(entry, sample, f64::from_bits(stored));
+                }
+                Some(Stored::Histogram(_)) => self.histogram_stands(entry, sample),
+                None => {
+                    lane.wal_base(id, self.epoch);
+                    lane.push_late(id, at_ms, bits);
+                    lane.record.late(id, at_ms, bits);
+                    if sample.start_timestamp_ms != 0 {
+                        lane.push_late_start(id, at_ms, sample.start_timestamp_ms);
+                        let start_ms = sample.start_timestamp_ms;
+                        lane.record.start(id, at_ms, start_ms, true);
+                    }
+                    self.took_late(lane, id, at_ms);
+                    self.report.samples_written += 1;
+                }
+            },
+            Place::Refused(reason) => self.reject(entry, reason),
         }
+    }
+
+    /// Notes an in-order sample that was added and logged.
+    #[inline]
+    pub(super) fn took_in_order(&mut self, lane: &mut Lane, id: u32, at_ms: i64) {
+        lane.journal.sample(id, at_ms);
+        self.newest_ms = self.newest_ms.max(at_ms);
+        self.max_row_ms = self.max_row_ms.max(at_ms);
+        self.samples += 1;
+    }
+
+    /// Notes a late sample that was added and logged.
+    pub(super) fn took_late(&mut self, lane: &mut Lane, id: u32, at_ms: i64) {
+        lane.journal.late(id, at_ms);
+        self.samples += 1;
+        count(&self.head.counters.late, 1);
     }
 
     fn invalid(&mut self, entries: &mut Vec<(usize, InvalidLabels)>) {
@@ -401,7 +469,7 @@ impl Admission<'_> {
         }
     }
 
-    fn duplicate(&mut self) {
+    pub(super) fn duplicate(&mut self) {
         self.report.samples_written += 1;
         count(&self.head.counters.duplicates, 1);
     }
@@ -424,24 +492,30 @@ impl Admission<'_> {
         }
     }
 
-    fn histograms(&mut self, entry: usize, histograms: usize) {
-        for _ in 0..histograms {
-            self.reject(entry, RejectReason::HistogramsUnsupported);
-        }
+    fn histogram_stands(&mut self, entry: usize, sample: &Sample) {
+        self.reject(
+            entry,
+            RejectReason::DuplicateHistogram {
+                timestamp_ms: sample.timestamp_ms,
+                new: sample.value,
+            },
+        );
     }
 
-    fn reject(&mut self, entry: usize, reason: RejectReason) {
+    pub(super) fn reject(&mut self, entry: usize, reason: RejectReason) {
         let counters = &self.head.counters;
         let counter = match reason {
             RejectReason::OutOfOrder => &counters.out_of_order,
             RejectReason::OutOfBounds => &counters.out_of_bounds,
             RejectReason::TooOld => &counters.too_old,
             RejectReason::TooFarInFuture => &counters.too_far_in_future,
-            RejectReason::Duplicate { .. } | RejectReason::DuplicateHistogram { .. } => {
-                &counters.duplicate_other_value
-            }
+            RejectReason::Duplicate { .. }
+            | RejectReason::DuplicateHistogram { .. }
+            | RejectReason::DuplicateTimestamp => &counters.duplicate_other_value,
             RejectReason::SeriesLimit { .. } => &counters.series_limit,
-            RejectReason::HistogramsUnsupported => &counters.histograms_unsupported,
+            RejectReason::InvalidHistogram(_) | RejectReason::HistogramTooLarge { .. } => {
+                &counters.invalid_histograms
+            }
         };
         count(counter, 1);
         self.report.reject(entry, reason);

@@ -10,12 +10,26 @@ use tenbin_model::{Labels, TimeRange};
 
 use super::chunk::{self, ChunkBytes};
 use super::dictionary::Dictionary;
+use super::histograms::Histograms;
 use super::journal::Journal;
 use super::late::LateSamples;
-use super::series::{DEAD, HAS_LATE, HAS_ROW, HAS_SAMPLES, HAS_SEALED, LAST_GONE, Series};
+use super::series::{
+    DEAD, HAS_LATE, HAS_ROW, HAS_SAMPLES, HAS_SEALED, HAS_SIDE, LAST_GONE, LAST_IS_HISTOGRAM,
+    Series,
+};
 use super::slab::{NO_CLASS, Slab};
+use super::starts::Starts;
 use crate::codec::Malformed;
+use crate::histogram::point::Point;
 use crate::wal::record::RecordBuilder;
+
+/// What memory holds at a timestamp.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Stored {
+    /// A float, by its bits.
+    Float(u64),
+    Histogram(Point),
+}
 
 /// What a deletion took out of a series.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +64,9 @@ pub(crate) struct Lane {
     pub(crate) late: LateSamples,
     pub(crate) flushing_late: LateSamples,
     sealed: HashMap<u32, Vec<ChunkBytes>, foldhash::fast::RandomState>,
+    pub(crate) histograms: Histograms,
+    /// Start timestamps of the float samples.
+    pub(crate) starts: Starts,
     /// In-order samples before this are in blocks.
     pub(crate) min_valid_ms: i64,
     /// Grows with every eviction, so that a reader sees that ids may have changed hands.
@@ -76,6 +93,8 @@ impl Lane {
             late: LateSamples::default(),
             flushing_late: LateSamples::default(),
             sealed: HashMap::default(),
+            histograms: Histograms::default(),
+            starts: Starts::default(),
             min_valid_ms,
             evictions: 0,
             chunk_count: 0,
@@ -115,6 +134,8 @@ impl Lane {
     /// Takes out a series and returns its two hashes.
     pub(crate) fn remove_series(&mut self, id: u32) -> (u64, u128) {
         self.drop_chunks(id);
+        self.histograms.remove(id);
+        self.starts.remove(id);
         let pairs = self.pairs(id).to_vec();
         for pair in &pairs {
             self.dictionary.release(*pair, id);
@@ -177,7 +198,7 @@ impl Lane {
             .prefetch(series.class, series.slot, series.bit_len);
     }
 
-    /// Adds a sample that is newer than all of its series.
+    /// Adds a float that is newer than all of its series.
     #[inline]
     pub(crate) fn push(&mut self, id: u32, timestamp_ms: i64, bits: u64) {
         if !chunk::has_room(&self.series[id as usize]) && self.series[id as usize].count > 0 {
@@ -188,7 +209,32 @@ impl Lane {
             self.chunk_count += 1;
         }
         chunk::append(series, &mut self.slab, timestamp_ms, bits);
-        series.flags = (series.flags | HAS_SAMPLES) & !LAST_GONE;
+        series.flags = series.flags & !(LAST_IS_HISTOGRAM | LAST_GONE) | HAS_SAMPLES;
+    }
+
+    /// Adds a histogram that is newer than all of its series. The open chunk ends: its coding goes
+    /// on from `last_ms`.
+    pub(crate) fn push_histogram(&mut self, id: u32, point: &Point) {
+        if self.series[id as usize].count > 0 {
+            self.seal(id);
+        }
+        self.histograms.push(id, point);
+        let series = &mut self.series[id as usize];
+        series.last_ms = point.at_ms;
+        series.flags = series.flags & !LAST_GONE | HAS_SAMPLES | HAS_SIDE | LAST_IS_HISTOGRAM;
+    }
+
+    /// Whether floats of a series have start timestamps.
+    pub(crate) fn has_starts(&self, id: u32) -> bool {
+        self.series[id as usize].has(HAS_SIDE) && self.starts.has(id)
+    }
+
+    /// Notes the start timestamp (0 = unknown) of the in-order float added last.
+    pub(crate) fn push_start(&mut self, id: u32, timestamp_ms: i64, start_ms: i64) {
+        if start_ms != 0 || self.has_starts(id) {
+            self.series[id as usize].set(HAS_SIDE, true);
+            self.starts.push(id, timestamp_ms, start_ms);
+        }
     }
 
     /// Moves the full open chunk aside.
@@ -223,14 +269,29 @@ impl Lane {
     /// that what is older is still late and the log's next row has its base.
     pub(crate) fn delete(&mut self, id: u32, range: TimeRange) -> Result<Deleted, Malformed> {
         let mut deleted = Deleted::default();
+        let has_side = self.series[id as usize].has(HAS_SIDE);
+        if has_side {
+            self.starts.remove_late(id, range);
+        }
         if self.series[id as usize].has(HAS_LATE) {
             deleted.samples += self.late.remove(id, range) + self.flushing_late.remove(id, range);
-            let left = !self.late.of(id).is_empty() || !self.flushing_late.of(id).is_empty();
+            deleted.samples += self.histograms.delete_late(id, range);
+            let floats = !self.late.of(id).is_empty() || !self.flushing_late.of(id).is_empty();
+            let left = floats || self.histograms.has_late_of(id);
             self.series[id as usize].set(HAS_LATE, left);
+        }
+        if has_side {
+            let (count, newest) = self.histograms.delete(id, range)?;
+            deleted.samples += count;
+            deleted.newest_row_ms = newest;
+            let series = &mut self.series[id as usize];
+            if newest == series.last_ms && count > 0 {
+                series.set(LAST_GONE, true);
+            }
         }
         let last_ms = self.series[id as usize].last_ms;
         let touched = |first| range.overlaps(TimeRange::new(first, last_ms));
-        if !self.first_ms(id).is_some_and(touched) {
+        if !self.first_float_ms(id).is_some_and(touched) {
             return Ok(deleted);
         }
         let (mut times, mut values) = (Vec::new(), Vec::new());
@@ -241,9 +302,10 @@ impl Lane {
             return Ok(deleted);
         }
         deleted.samples += count;
-        deleted.newest_row_ms = newest;
+        deleted.newest_row_ms = deleted.newest_row_ms.max(newest);
         let last_bits = self.series[id as usize].last_bits;
         let was_gone = self.series[id as usize].has(LAST_GONE);
+        let was_histogram = self.series[id as usize].has(LAST_IS_HISTOGRAM);
         self.drop_chunks(id);
         for (at, value) in times.iter().zip(&values) {
             if !range.contains(*at) {
@@ -255,6 +317,7 @@ impl Lane {
         let series = &mut self.series[id as usize];
         (series.last_ms, series.last_bits) = (last_ms, last_bits);
         series.set(LAST_GONE, newest == last_ms || was_gone);
+        series.set(LAST_IS_HISTOGRAM, was_histogram);
         Ok(deleted)
     }
 
@@ -264,22 +327,49 @@ impl Lane {
         self.series[id as usize].set(HAS_LATE, true);
     }
 
-    /// The value bits that memory holds for a series at a timestamp.
-    pub(crate) fn stored_at(&self, id: u32, timestamp_ms: i64) -> Option<u64> {
+    /// Remembers the start timestamp of a late float.
+    pub(crate) fn push_late_start(&mut self, id: u32, timestamp_ms: i64, start_ms: i64) {
+        self.series[id as usize].set(HAS_SIDE, true);
+        self.starts.push_late(id, timestamp_ms, start_ms);
+    }
+
+    /// Remembers a late histogram.
+    pub(crate) fn push_late_histogram(&mut self, id: u32, point: Point) {
+        self.histograms.push_late(id, point);
+        let series = &mut self.series[id as usize];
+        series.flags |= HAS_LATE | HAS_SIDE;
+    }
+
+    /// What memory holds for a series at a timestamp.
+    pub(crate) fn stored_at(&self, id: u32, timestamp_ms: i64) -> Option<Stored> {
         if self.series[id as usize].has(HAS_LATE) {
             let late = self.flushing_late.at(id, timestamp_ms);
             if let Some(bits) = late.or_else(|| self.late.at(id, timestamp_ms)) {
-                return Some(bits);
+                return Some(Stored::Float(bits));
             }
+        }
+        if self.series[id as usize].has(HAS_SIDE)
+            && let Some(point) = self.histograms.stored_at(id, timestamp_ms)
+        {
+            return Some(Stored::Histogram(point));
         }
         let (mut times, mut values) = (Vec::new(), Vec::new());
         self.chunk_samples(id, &mut times, &mut values).ok()?;
         let at = times.binary_search(&timestamp_ms).ok()?;
-        Some(values[at].to_bits())
+        Some(Stored::Float(values[at].to_bits()))
     }
 
-    /// Timestamp of the oldest sample in the chunks of a series.
+    /// Timestamp of the oldest in-order sample of a series in memory.
     pub(crate) fn first_ms(&self, id: u32) -> Option<i64> {
+        let float = self.first_float_ms(id);
+        if !self.series[id as usize].has(HAS_SIDE) {
+            return float;
+        }
+        let histogram = self.histograms.first_ms(id);
+        [float, histogram].into_iter().flatten().min()
+    }
+
+    fn first_float_ms(&self, id: u32) -> Option<i64> {
         let series = &self.series[id as usize];
         if series.has(HAS_SEALED)
             && let Some(oldest) = self.sealed.get(&id).and_then(|s| s.first())
@@ -322,11 +412,20 @@ impl Lane {
         self.journal.flushes = self.journal.flushes.wrapping_add(1);
         let late = std::mem::take(&mut self.late);
         self.flushing_late.absorb(late);
+        self.histograms.begin_flush();
+        self.starts.begin_flush();
     }
 
     /// Drops the in-order samples of a series before `before_ms`, which a block has.
     pub(crate) fn drop_before(&mut self, id: u32, before_ms: i64) -> Result<(), Malformed> {
-        if self.first_ms(id).is_none_or(|first| first >= before_ms) {
+        if self.series[id as usize].has(HAS_SIDE) {
+            self.starts.drop_before(id, before_ms);
+            self.histograms.drop_before(id, before_ms)?;
+        }
+        if self
+            .first_float_ms(id)
+            .is_none_or(|first| first >= before_ms)
+        {
             return Ok(());
         }
         if self.series[id as usize].last_ms < before_ms {
@@ -337,8 +436,18 @@ impl Lane {
         self.chunk_samples(id, &mut times, &mut values)?;
         self.drop_chunks(id);
         let from = times.partition_point(|t| *t < before_ms);
+        let series = &self.series[id as usize];
+        let (last_ms, flags) = (series.last_ms, series.flags);
         for (at, value) in times[from..].iter().zip(&values[from..]) {
             self.push(id, *at, value.to_bits());
+        }
+        let newest = flags & (LAST_IS_HISTOGRAM | LAST_GONE);
+        if newest != 0 {
+            // The newest sample is no float of these: what was before stays as it was.
+            self.seal(id);
+            let series = &mut self.series[id as usize];
+            series.last_ms = last_ms;
+            series.flags |= newest;
         }
         Ok(())
     }
@@ -346,8 +455,10 @@ impl Lane {
     /// Drops the late samples that a block has.
     pub(crate) fn end_flush(&mut self) {
         let flushed = std::mem::take(&mut self.flushing_late);
-        for id in flushed.series() {
-            let has_late = !self.late.of(id).is_empty();
+        let histograms = self.histograms.end_flush();
+        self.starts.end_flush();
+        for id in flushed.series().chain(histograms) {
+            let has_late = !self.late.of(id).is_empty() || !self.histograms.late(id).is_empty();
             self.series[id as usize].set(HAS_LATE, has_late);
         }
     }
@@ -368,6 +479,15 @@ impl Lane {
         series.set(HAS_ROW, false);
         self.define_in_wal(id, epoch);
         0
+    }
+
+    /// Whether the newest in-order sample is a staleness marker.
+    pub(crate) fn is_stale(&self, id: u32) -> bool {
+        let series = &self.series[id as usize];
+        if series.has(LAST_IS_HISTOGRAM) {
+            return self.histograms.newest(id).is_some_and(|(_, stale)| stale);
+        }
+        tenbin_model::is_stale(f64::from_bits(series.last_bits))
     }
 
     fn define_in_wal(&mut self, id: u32, epoch: u32) {
@@ -399,7 +519,8 @@ impl Lane {
     /// Bytes of chunk memory.
     pub(crate) fn chunk_bytes(&self) -> u64 {
         let sealed = self.sealed.values().flatten();
-        self.slab.bytes() + sealed.map(|c| c.bytes.len() as u64).sum::<u64>()
+        let sealed = sealed.map(|c| c.bytes.len() as u64).sum::<u64>();
+        self.slab.bytes() + sealed + self.histograms.bytes()
     }
 }
 
@@ -445,14 +566,14 @@ mod tests {
         lane.push_late(id, 5, 77);
         lane.begin_flush(500);
         lane.push_late(id, 15, 78);
-        assert_eq!(lane.stored_at(id, 5), Some(77));
+        assert_eq!(lane.stored_at(id, 5), Some(Stored::Float(77)));
         assert_eq!(lane.first_ms(id), Some(0));
         lane.drop_before(id, 500).unwrap();
         lane.end_flush();
         assert_eq!(lane.first_ms(id), Some(500));
         assert_eq!(lane.stored_at(id, 5), None);
-        assert_eq!(lane.stored_at(id, 15), Some(78));
-        assert_eq!(lane.stored_at(id, 990), Some(99 % 7));
+        assert_eq!(lane.stored_at(id, 15), Some(Stored::Float(78)));
+        assert_eq!(lane.stored_at(id, 990), Some(Stored::Float(99 % 7)));
         assert_eq!(lane.series[id as usize].last_ms, 990);
         lane.drop_before(id, 1000).unwrap();
         assert_eq!((lane.first_ms(id), lane.chunk_count), (None, 0));

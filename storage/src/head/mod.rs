@@ -6,9 +6,11 @@
 //! neighbours. Lock order: lanes ascending, then table shards, then the WAL gate, then its queue.
 
 pub(crate) mod append;
+mod append_histograms;
 pub(crate) mod chunk;
 mod delete;
 pub(crate) mod dictionary;
+pub(crate) mod histograms;
 mod homes;
 pub(crate) mod journal;
 pub(crate) mod lane;
@@ -17,6 +19,7 @@ pub(crate) mod postings;
 pub(crate) mod read;
 pub(crate) mod series;
 mod slab;
+pub(crate) mod starts;
 mod tables;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -53,7 +56,8 @@ pub(crate) struct HeadCounters {
     pub(crate) too_far_in_future: AtomicU64,
     pub(crate) duplicate_other_value: AtomicU64,
     pub(crate) series_limit: AtomicU64,
-    pub(crate) histograms_unsupported: AtomicU64,
+    pub(crate) histograms: AtomicU64,
+    pub(crate) invalid_histograms: AtomicU64,
     pub(crate) invalid_entries: AtomicU64,
     pub(crate) series_created: AtomicU64,
     pub(crate) series_evicted: AtomicU64,

@@ -1,15 +1,22 @@
 //! Reading from the head: matching, and copies of what a selection needs.
 
+use std::sync::Arc;
+
 use croaring::Bitmap;
 use hashbrown::HashMap;
 use tenbin_model::{Labels, Matcher, StoreError, TimeRange};
 
 use super::Head;
 use super::chunk::ChunkBytes;
+use super::histograms::Run;
 use super::journal::{Cut, TooOld};
 use super::lane::Lane;
-use super::series::HAS_LATE;
+use super::series::{HAS_LATE, HAS_SIDE};
+use super::starts::SeriesStarts;
+use crate::error::Corruption;
+use crate::histogram::point::Point;
 use crate::query::matching::{LabelIndex, select};
+use crate::query::merge::{Columns, Samples, merge_samples};
 
 /// Series copied before the lane's lock is given up for a moment.
 const SLICE: usize = 256;
@@ -21,12 +28,75 @@ const MAX_RESTARTS: usize = 3;
 pub(crate) struct HeadSeries {
     pub(crate) hash: u128,
     pub(crate) labels: Labels,
-    /// In-order samples, oldest chunk first.
-    pub(crate) chunks: Vec<ChunkBytes>,
+    pub(crate) samples: HeadSamples,
     /// In-order samples behind this are newer than the snapshot.
     pub(crate) last_ms: i64,
-    /// Late samples, first stored first where two have one timestamp.
-    pub(crate) late: Vec<(i64, u64)>,
+}
+
+/// A copy of the samples of a series.
+#[derive(Default)]
+pub(crate) struct HeadSamples {
+    /// In-order floats, oldest chunk first.
+    chunks: Vec<ChunkBytes>,
+    /// In-order histograms, oldest run first.
+    runs: Vec<Arc<Run>>,
+    /// Late floats, one per timestamp.
+    late: Vec<(i64, u64)>,
+    late_histograms: Vec<Point>,
+    starts: Option<Box<SeriesStarts>>,
+}
+
+impl HeadSamples {
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+            && self.runs.is_empty()
+            && self.late.is_empty()
+            && self.late_histograms.is_empty()
+    }
+
+    /// Merges the samples inside `range` into `out`, of the in-order ones those up to `last_ms`.
+    /// `part` and `spare` are memory to work with.
+    pub(crate) fn read(
+        &self,
+        range: TimeRange,
+        last_ms: i64,
+        out: &mut Samples,
+        part: &mut Samples,
+        spare: &mut Columns,
+    ) -> Result<(), Corruption> {
+        let damaged =
+            |m: crate::codec::Malformed| Corruption::new("head (memory)", 0, "a chunk", m.0);
+        part.clear();
+        for chunk in &self.chunks {
+            let floats = &mut part.floats;
+            chunk
+                .decode(&mut floats.times, &mut floats.values)
+                .map_err(damaged)?;
+        }
+        for run in &self.runs {
+            run.decode(&mut part.histograms).map_err(damaged)?;
+        }
+        if let Some(starts) = &self.starts {
+            starts.of(&part.floats.times, &mut part.floats.starts);
+        }
+        part.clip(range.min_ms, range.max_ms.min(last_ms));
+        merge_samples(out, part, spare);
+        if self.late.is_empty() && self.late_histograms.is_empty() {
+            return Ok(());
+        }
+        part.clear();
+        let floats = &mut part.floats;
+        floats.times.extend(self.late.iter().map(|s| s.0));
+        let values = self.late.iter().map(|s| f64::from_bits(s.1));
+        floats.values.extend(values);
+        if let Some(starts) = &self.starts {
+            starts.of_late(&floats.times, &mut floats.starts);
+        }
+        part.histograms.extend_from_slice(&self.late_histograms);
+        part.clip(range.min_ms, range.max_ms);
+        merge_samples(out, part, spare);
+        Ok(())
+    }
 }
 
 fn too_old(TooOld: TooOld) -> StoreError {
@@ -117,20 +187,71 @@ impl Lane {
             }
             late.sort_unstable_by_key(|s| s.0);
         }
-        if !in_order && late.is_empty() {
+        let mut samples = HeadSamples {
+            late,
+            ..HeadSamples::default()
+        };
+        if in_order {
+            samples.chunks = self.copy_chunks(id);
+        }
+        if series.has(HAS_SIDE) {
+            if in_order {
+                samples.runs = self.histograms.copy_runs(id);
+            }
+            let late = self.late_histograms(id).into_iter();
+            samples.late_histograms = late.filter(|p| keeps(p.at_ms)).collect();
+        }
+        if samples.is_empty() {
             return None;
+        }
+        if self.has_starts(id) {
+            samples.starts = Some(Box::new(self.starts.copy(id)));
         }
         Some(HeadSeries {
             hash: self.hash(id),
             labels: self.labels(id),
-            chunks: if in_order {
-                self.copy_chunks(id)
-            } else {
-                Vec::new()
-            },
+            samples,
             last_ms,
-            late,
         })
+    }
+
+    /// Late histograms, one per timestamp: what a flush is writing was stored first.
+    fn late_histograms(&self, id: u32) -> Vec<Point> {
+        let mut all = self.histograms.flushing_late(id).to_vec();
+        crate::histogram::point::merge_points(&mut all, &mut self.histograms.late(id).to_vec());
+        all
+    }
+
+    /// What a flush takes of a series: in-order samples before `before_ms` and others are inside,
+    /// and late ones inside `late`.
+    pub(crate) fn copy_flushing(
+        &self,
+        id: u32,
+        before_ms: i64,
+        late: TimeRange,
+    ) -> Option<HeadSamples> {
+        let series = &self.series[id as usize];
+        let floats = self.flushing_late.of(id).iter();
+        let mut samples = HeadSamples {
+            late: floats.filter(|s| late.contains(s.0)).copied().collect(),
+            ..HeadSamples::default()
+        };
+        let in_order = self.first_ms(id).is_some_and(|first| first < before_ms);
+        if in_order {
+            samples.chunks = self.copy_chunks(id);
+        }
+        if series.has(HAS_SIDE) {
+            if in_order {
+                samples.runs = self.histograms.copy_runs(id);
+            }
+            let points = self.histograms.flushing_late(id).iter();
+            let points = points.filter(|p| late.contains(p.at_ms));
+            samples.late_histograms = points.cloned().collect();
+        }
+        if self.has_starts(id) {
+            samples.starts = Some(Box::new(self.starts.copy_flushing(id)));
+        }
+        (!samples.is_empty()).then_some(samples)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::slab::NO_CLASS;
 
-/// The series has had an in-order sample.
+/// The series has had an in-order sample, float or histogram.
 pub(crate) const HAS_SAMPLES: u8 = 1;
 /// A row of the series stands in the current WAL segment (the epoch of the header).
 pub(crate) const HAS_ROW: u8 = 2;
@@ -10,6 +10,10 @@ pub(crate) const HAS_ROW: u8 = 2;
 pub(crate) const HAS_SEALED: u8 = 4;
 /// Late samples of the series are in memory.
 pub(crate) const HAS_LATE: u8 = 8;
+/// Histograms or start timestamps of the series are, or were, in memory beside its chunks.
+pub(crate) const HAS_SIDE: u8 = 16;
+/// The newest in-order sample is a histogram; `last_bits` is an older float then.
+pub(crate) const LAST_IS_HISTOGRAM: u8 = 32;
 /// The newest sample was deleted.
 pub(crate) const LAST_GONE: u8 = 64;
 /// The slot belongs to no series.
@@ -21,9 +25,9 @@ pub(crate) const DEAD: u8 = 128;
 pub(crate) struct Series {
     /// Hash of the encoded labels that the sender repeats; 0 = not known (after replay).
     pub(crate) key_hash: u64,
-    /// Newest in-order sample.
+    /// Newest in-order sample, float or histogram.
     pub(crate) last_ms: i64,
-    /// Its value bits.
+    /// Value bits of the newest in-order float.
     pub(crate) last_bits: u64,
     /// Slot of the open chunk.
     pub(crate) slot: u32,

@@ -10,6 +10,7 @@ use super::InspectError;
 use crate::codec::Malformed;
 use crate::codec::bytes::Cursor;
 use crate::error::{Corruption, IoContext, OpenError};
+use crate::histogram::point::Point;
 use crate::vfs::{Vfs, read_all};
 use crate::wal::record::{RecordReader, RecordSink};
 use crate::wal::row::Row;
@@ -75,6 +76,7 @@ fn type_name(kind: u8) -> String {
         7 => "exemplars",
         8 => "metadata",
         9 => "tombstones",
+        10 => "start timestamps",
         other => return format!("type {other}"),
     };
     name.to_owned()
@@ -85,6 +87,7 @@ fn type_name(kind: u8) -> String {
 struct Checker {
     bases: HashMap<(u32, u32), u64>,
     lost: u64,
+    histograms: u64,
     min_ms: Option<i64>,
     max_ms: Option<i64>,
 }
@@ -112,6 +115,16 @@ impl RecordSink for Checker {
 
     fn late(&mut self, _: u32, _: u32, _: i64, _: u64) {}
 
+    fn histogram(&mut self, _: u32, _: u32, late: bool, point: Point) {
+        self.histograms += 1;
+        if !late {
+            self.min_ms = self.min_ms.into_iter().chain([point.at_ms]).min();
+            self.max_ms = self.max_ms.into_iter().chain([point.at_ms]).max();
+        }
+    }
+
+    fn start(&mut self, _: u32, _: u32, _: i64, _: i64, _: bool) {}
+
     fn tombstone(&mut self, _: u32, _: u32, _: TimeRange) {}
 }
 
@@ -125,7 +138,7 @@ fn count(payload: &[u8], types: &mut BTreeMap<u8, RecordView>) -> Result<(), Mal
         let view = types.entry(kind).or_default();
         view.records += 1;
         view.bytes += len as u64;
-        // All types begin with lane and count.
+        // Nearly all types begin with lane and count.
         let mut front = Cursor::new(body);
         if front.uvarint().is_ok()
             && let Ok(items) = front.uvarint()
@@ -222,6 +235,10 @@ fn walk(bytes: &[u8], header: SegmentHeader, sealed_at: Option<u64>, view: &mut 
                 }
             }
         }
+    }
+    // Their records begin with the count of layouts.
+    if let Some(histograms) = types.get_mut(&6) {
+        histograms.items = checker.histograms;
     }
     (view.min_ms, view.max_ms) = (checker.min_ms, checker.max_ms);
     view.lost_samples = checker.lost;

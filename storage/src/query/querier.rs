@@ -7,7 +7,7 @@ use croaring::Bitmap;
 use tenbin_model::{Matcher, Querier, Queryable, SelectHints, SeriesSet, StoreError, TimeRange};
 
 use super::matching::{LabelIndex, select};
-use super::merge::Columns;
+use super::merge::Samples;
 use super::set::{Newer, Part, Selection, Source};
 use crate::db::{Db, ListedBlock, Store};
 
@@ -95,7 +95,8 @@ impl DbQuerier {
             self.store.head.each_lane(|lane| {
                 let concerned = self.range.max_ms >= lane.min_valid_ms
                     || !lane.late.is_empty()
-                    || !lane.flushing_late.is_empty();
+                    || !lane.flushing_late.is_empty()
+                    || lane.histograms.has_late();
                 if concerned {
                     let within = matching(lane)?;
                     f(lane, within.as_ref())?;
@@ -139,7 +140,7 @@ impl Querier for DbQuerier {
             newer.cuts = self.store.head.cuts(&self.snapshot)?;
         }
         let mut parts = Vec::with_capacity(head.len());
-        let mut left = Columns::default();
+        let mut left = Samples::default();
         for (number, source) in blocks.iter().enumerate() {
             for ordinal in select(&*source.block, matchers)?.to_vec() {
                 if source.tombstones.touch(ordinal) {

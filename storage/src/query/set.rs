@@ -4,13 +4,18 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tenbin_model::{Labels, SampleBuffer, SeriesSet, StoreError, TimeRange};
+use tenbin_model::{
+    CounterResetHint, FloatHistogram, Labels, RawSamples, SampleBuffer, SeriesSet, StoreError,
+    TimeRange,
+};
 
-use super::merge::{Columns, merge};
+use super::merge::{Columns, Samples, merge_samples};
 use crate::block::reader::Block;
 use crate::error::Corruption;
 use crate::head::journal::Cut;
 use crate::head::read::HeadSeries;
+use crate::histogram::point::Point;
+use crate::histogram::to_float;
 use crate::tombstones::Tombstones;
 
 /// A block of the selection and what was deleted in it.
@@ -25,7 +30,7 @@ impl Source {
         &self,
         ordinal: u32,
         range: TimeRange,
-        out: &mut Columns,
+        out: &mut Samples,
     ) -> Result<(), Corruption> {
         self.block.read(ordinal, range.min_ms, range.max_ms, out)?;
         self.tombstones.apply(ordinal, out);
@@ -76,8 +81,8 @@ pub(super) struct Selection {
 
 #[derive(Default)]
 struct Scratch {
-    merged: Columns,
-    part: Columns,
+    merged: Samples,
+    part: Samples,
     spare: Columns,
 }
 
@@ -133,30 +138,72 @@ impl Selection {
         &self.parts[group.start as usize..group.end as usize]
     }
 
-    fn read_head(
+    /// Replaces `scratch.merged` by the samples of a series.
+    fn merge_parts(
         &self,
-        series: &HeadSeries,
+        series: usize,
         range: TimeRange,
         scratch: &mut Scratch,
     ) -> Result<(), StoreError> {
-        let part = &mut scratch.part;
-        part.clear();
-        for chunk in &series.chunks {
-            chunk
-                .decode(&mut part.times, &mut part.values)
-                .map_err(|m| Corruption::new("head (memory)", 0, "a chunk", m.0))?;
-        }
-        part.clip(range.min_ms, range.max_ms.min(series.last_ms));
-        merge(&mut scratch.merged, part, &mut scratch.spare);
-        part.clear();
-        for (at_ms, bits) in series.late.iter().filter(|s| range.contains(s.0)) {
-            part.times.push(*at_ms);
-            part.values.push(f64::from_bits(*bits));
-        }
-        if !part.is_empty() {
-            merge(&mut scratch.merged, part, &mut scratch.spare);
+        let range = TimeRange::new(
+            range.min_ms.max(self.range.min_ms),
+            range.max_ms.min(self.range.max_ms),
+        );
+        let Scratch {
+            merged,
+            part: into,
+            spare,
+        } = scratch;
+        merged.clear();
+        for part in self.parts_of(series) {
+            let Some(source) = self.blocks.get(part.source as usize) else {
+                let series = &self.head[part.ordinal as usize];
+                let samples = &series.samples;
+                samples.read(range, series.last_ms, merged, into, spare)?;
+                continue;
+            };
+            source.read(part.ordinal, range, into)?;
+            if let Some(flush) = self.newer.flush_of(part.source)
+                && let Some(cut) = self.newer.cuts.get(&part.hash)
+            {
+                into.retain(|at_ms| cut.keeps(at_ms, flush));
+            }
+            merge_samples(merged, into, spare);
         }
         Ok(())
+    }
+}
+
+/// What the hint of a stored histogram is for a reader: as in Prometheus, where it is only known
+/// that a reset was seen or told, the reader compares.
+fn read_hint(stored: CounterResetHint) -> CounterResetHint {
+    match stored {
+        CounterResetHint::Reset => CounterResetHint::Unknown,
+        hint => hint,
+    }
+}
+
+/// Histograms as floats; equal neighbours share one.
+fn push_histograms(points: &[Point], out: &mut SampleBuffer) {
+    let mut last: Option<(&Point, Arc<FloatHistogram>)> = None;
+    for point in points {
+        let hint = read_hint(point.hint);
+        let known = last.as_ref().filter(|(before, float)| {
+            Arc::ptr_eq(&before.layout, &point.layout)
+                && before.fields == point.fields
+                && float.counter_reset_hint == hint
+        });
+        let float = known.map_or_else(
+            || Arc::new(to_float(&point.layout, &point.fields, hint)),
+            |(_, float)| Arc::clone(float),
+        );
+        out.histogram_timestamps_ms.push(point.at_ms);
+        out.histograms.push(Arc::clone(&float));
+        last = Some((point, float));
+    }
+    if points.iter().any(|point| point.start_ms != 0) {
+        let starts = points.iter().map(|point| point.start_ms);
+        out.histogram_start_timestamps_ms.extend(starts);
     }
 }
 
@@ -185,29 +232,32 @@ impl SeriesSet for Selection {
         out: &mut SampleBuffer,
     ) -> Result<(), StoreError> {
         out.clear();
-        let range = TimeRange::new(
-            range.min_ms.max(self.range.min_ms),
-            range.max_ms.min(self.range.max_ms),
-        );
         SCRATCH.with_borrow_mut(|scratch| {
-            scratch.merged.clear();
-            for part in self.parts_of(series) {
-                match self.blocks.get(part.source as usize) {
-                    Some(source) => {
-                        let into = &mut scratch.part;
-                        source.read(part.ordinal, range, into)?;
-                        if let Some(flush) = self.newer.flush_of(part.source)
-                            && let Some(cut) = self.newer.cuts.get(&part.hash)
-                        {
-                            into.retain(|at_ms| cut.keeps(at_ms, flush));
-                        }
-                        merge(&mut scratch.merged, into, &mut scratch.spare);
-                    }
-                    None => self.read_head(&self.head[part.ordinal as usize], range, scratch)?,
-                }
-            }
-            out.timestamps_ms.extend_from_slice(&scratch.merged.times);
-            out.values.extend_from_slice(&scratch.merged.values);
+            self.merge_parts(series, range, scratch)?;
+            let floats = &scratch.merged.floats;
+            out.timestamps_ms.extend_from_slice(&floats.times);
+            out.values.extend_from_slice(&floats.values);
+            out.start_timestamps_ms.extend_from_slice(&floats.starts);
+            push_histograms(&scratch.merged.histograms, out);
+            Ok(())
+        })
+    }
+
+    fn read_raw(
+        &self,
+        series: usize,
+        range: TimeRange,
+        out: &mut RawSamples,
+    ) -> Result<(), StoreError> {
+        out.clear();
+        SCRATCH.with_borrow_mut(|scratch| {
+            self.merge_parts(series, range, scratch)?;
+            let floats = &scratch.merged.floats;
+            out.timestamps_ms.extend_from_slice(&floats.times);
+            out.values.extend_from_slice(&floats.values);
+            out.start_timestamps_ms.extend_from_slice(&floats.starts);
+            let points = scratch.merged.histograms.iter();
+            out.histograms.extend(points.map(Point::to_sample));
             Ok(())
         })
     }

@@ -11,6 +11,8 @@ use tenbin_model::{Labels, TimeRange};
 use crate::head::lane::Lane;
 use crate::head::series::HAS_SAMPLES;
 use crate::head::{Head, SeriesRef};
+use crate::histogram::Layout;
+use crate::histogram::point::Point;
 use crate::wal::record::RecordSink;
 use crate::wal::row::Row;
 
@@ -170,6 +172,11 @@ impl<'a> Applier<'a> {
         self.locked.get_or_insert_with(|| head.lane(number))
     }
 
+    /// The lane's copy of a layout.
+    fn interned(&mut self, lane: u32, layout: &Layout) -> std::sync::Arc<Layout> {
+        self.lane(lane).histograms.intern(layout.clone())
+    }
+
     fn sample(&mut self, at: SeriesRef, timestamp_ms: i64, bits: u64) {
         self.samples += 1;
         self.newest_ms = self.newest_ms.max(timestamp_ms);
@@ -267,6 +274,48 @@ impl RecordSink for Applier<'_> {
         if let Some(at) = self.resolve(lane, id) {
             // What is in memory was written by this process: it decodes.
             let _ = self.lane(at.lane).delete(at.id, range);
+        }
+    }
+
+    fn histogram(&mut self, lane: u32, id: u32, late: bool, mut point: Point) {
+        let at_ms = point.at_ms;
+        if late && self.skip_late {
+            return;
+        }
+        if !late {
+            self.max_row_ms = self.max_row_ms.max(at_ms);
+            self.newest_ms = self.newest_ms.max(at_ms);
+            if at_ms < self.flushed_ms {
+                return;
+            }
+        }
+        let Some(at) = self.resolve(lane, id) else {
+            self.dropped += 1;
+            return;
+        };
+        self.samples += 1;
+        point.layout = self.interned(at.lane, &point.layout);
+        let lane = self.lane(at.lane);
+        let series = &lane.series[at.id as usize];
+        if !late && (!series.has(HAS_SAMPLES) || at_ms > series.last_ms) {
+            lane.push_histogram(at.id, &point);
+        } else if late || lane.stored_at(at.id, at_ms).is_none() {
+            lane.push_late_histogram(at.id, point);
+        }
+    }
+
+    fn start(&mut self, lane: u32, id: u32, timestamp_ms: i64, start_ms: i64, late: bool) {
+        if (late && self.skip_late) || (!late && timestamp_ms < self.flushed_ms) {
+            return;
+        }
+        // A series that is not known lost its samples too.
+        if let Some(at) = self.resolve(lane, id) {
+            let lane = self.lane(at.lane);
+            if late {
+                lane.push_late_start(at.id, timestamp_ms, start_ms);
+            } else {
+                lane.push_start(at.id, timestamp_ms, start_ms);
+            }
         }
     }
 }

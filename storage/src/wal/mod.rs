@@ -7,6 +7,7 @@
 
 pub(crate) mod commit;
 pub(crate) mod frame;
+mod histogram;
 pub(crate) mod record;
 pub(crate) mod row;
 pub(crate) mod scan;

@@ -6,22 +6,27 @@
 //! | 2 SERIES | `uvarint lane, uvarint n, n x (varint id - previous id, uvarint pairs, pair...)` |
 //! | 3 ROW | see [`super::row`] |
 //! | 5 LATE | `uvarint lane, uvarint n, n x (varint id difference, varint time difference, u64 bits)` |
-//! | 6 HISTOGRAM, 7 EXEMPLAR, 8 METADATA | reserved |
+//! | 6 HISTOGRAM, 10 START | see [`super::histogram`] |
+//! | 7 EXEMPLAR, 8 METADATA | see [`super::side`] |
 //! | 9 TOMBSTONE | `uvarint lane, uvarint n, n x (varint id difference, varint from, varint to)` |
 //!
 //! A reader skips types it does not know; what it must not skip raises the segment's read version.
 
 use tenbin_model::TimeRange;
 
+use super::histogram::{HistogramsBuilder, StartsBuilder, read_histograms, read_starts};
 use super::row::{Row, RowBuilder};
 use crate::codec::Malformed;
 use crate::codec::bytes::{Cursor, put_text, put_uvarint, put_varint};
+use crate::histogram::point::Point;
 
 const SYMBOL: u8 = 1;
 const SERIES: u8 = 2;
 const ROW: u8 = 3;
 const LATE: u8 = 5;
+const HISTOGRAM: u8 = 6;
 const TOMBSTONE: u8 = 9;
+const START: u8 = 10;
 
 /// Most label pairs that one series may have on disk.
 pub(crate) const MAX_PAIRS: usize = 1 << 16;
@@ -39,6 +44,8 @@ pub(crate) struct RecordBuilder {
     late: Vec<u8>,
     late_count: u64,
     last_late: (u32, i64),
+    histograms: HistogramsBuilder,
+    starts: StartsBuilder,
     tombstones: Vec<u8>,
     tombstone_count: u64,
     last_tombstone: u32,
@@ -56,6 +63,7 @@ impl RecordBuilder {
             && self.late_count == 0
             && self.full_rows.is_empty()
             && self.tombstone_count == 0
+            && self.histograms.is_empty()
     }
 
     /// Defines a label pair for this segment.
@@ -98,6 +106,16 @@ impl RecordBuilder {
         self.late_count += 1;
     }
 
+    /// Adds a histogram.
+    pub(crate) fn histogram(&mut self, id: u32, point: &Point, late: bool) {
+        self.histograms.push(id, point, late);
+    }
+
+    /// Adds the start timestamp of a float sample of this record.
+    pub(crate) fn start(&mut self, id: u32, timestamp_ms: i64, start_ms: i64, late: bool) {
+        self.starts.push(id, timestamp_ms, start_ms, late);
+    }
+
     /// Deletes the samples that a series has inside a range at this point of the log.
     pub(crate) fn tombstone(&mut self, id: u32, range: TimeRange) {
         put_varint(
@@ -126,6 +144,14 @@ impl RecordBuilder {
         }
         let late = (&mut self.late_count, &mut self.late);
         counted(out, LATE, lane, late.0, late.1, &mut self.scratch);
+        if !self.histograms.is_empty() {
+            self.scratch.clear();
+            self.histograms.finish(lane, &mut self.scratch);
+            put_record(out, HISTOGRAM, &self.scratch);
+        }
+        let starts = (&mut self.starts.count, &mut self.starts.bytes);
+        counted(out, START, lane, starts.0, starts.1, &mut self.scratch);
+        self.starts.reset();
         let gone = (&mut self.tombstone_count, &mut self.tombstones);
         counted(out, TOMBSTONE, lane, gone.0, gone.1, &mut self.scratch);
         self.last_id = 0;
@@ -164,6 +190,8 @@ pub(crate) trait RecordSink {
     fn series(&mut self, lane: u32, id: u32, pairs: &[u32]);
     fn row(&mut self, row: &mut Row);
     fn late(&mut self, lane: u32, id: u32, timestamp_ms: i64, bits: u64);
+    fn histogram(&mut self, lane: u32, id: u32, late: bool, point: Point);
+    fn start(&mut self, lane: u32, id: u32, timestamp_ms: i64, start_ms: i64, late: bool);
     fn tombstone(&mut self, lane: u32, id: u32, range: TimeRange);
 }
 
@@ -186,8 +214,10 @@ impl RecordReader {
             let kind = cursor.u8()?;
             let len = cursor.count(1, usize::MAX)?;
             let body = cursor.take(len)?;
-            if matches!(kind, SYMBOL | SERIES | ROW | LATE | TOMBSTONE)
-                && !sink.wants(Cursor::new(body).uvarint32()?)
+            if matches!(
+                kind,
+                SYMBOL | SERIES | ROW | LATE | HISTOGRAM | TOMBSTONE | START
+            ) && !sink.wants(Cursor::new(body).uvarint32()?)
             {
                 continue;
             }
@@ -199,6 +229,12 @@ impl RecordReader {
                     sink.row(&mut self.row);
                 }
                 LATE => read_late(body, sink)?,
+                HISTOGRAM => read_histograms(body, |lane, id, late, point| {
+                    sink.histogram(lane, id, late, point);
+                })?,
+                START => read_starts(body, |lane, id, at_ms, start_ms, late| {
+                    sink.start(lane, id, at_ms, start_ms, late);
+                })?,
                 TOMBSTONE => read_tombstones(body, sink)?,
                 _ => {}
             }
@@ -284,6 +320,14 @@ mod tests {
             self.0
                 .push(format!("late {lane} {id} {timestamp_ms} {bits}"));
         }
+        fn histogram(&mut self, lane: u32, id: u32, late: bool, point: Point) {
+            let at_ms = point.at_ms;
+            self.0.push(format!("histogram {lane} {id} {late} {at_ms}"));
+        }
+        fn start(&mut self, lane: u32, id: u32, at_ms: i64, start_ms: i64, late: bool) {
+            let text = format!("start {lane} {id} {at_ms} {start_ms} {late}");
+            self.0.push(text);
+        }
         fn tombstone(&mut self, lane: u32, id: u32, range: TimeRange) {
             let (min, max) = (range.min_ms, range.max_ms);
             self.0.push(format!("tombstone {lane} {id} {min} {max}"));
@@ -299,6 +343,15 @@ mod tests {
         builder.sample(1, 9, 1000, 5, 0);
         builder.late(9, -50, 6);
         builder.late(2, 70, 7);
+        builder.start(9, 1000, 12, false);
+        let point = Point {
+            at_ms: 1500,
+            start_ms: 0,
+            hint: tenbin_model::CounterResetHint::Gauge,
+            layout: std::sync::Arc::default(),
+            fields: [1, 2, 3].into(),
+        };
+        builder.histogram(9, &point, true);
         builder.tombstone(9, TimeRange::new(i64::MIN, 5));
         builder.tombstone(2, TimeRange::new(-7, i64::MAX));
         assert!(!builder.is_empty());
@@ -317,6 +370,8 @@ mod tests {
                 "row 1 [9] [5]",
                 "late 1 9 -50 6",
                 "late 1 2 70 7",
+                "histogram 1 9 true 1500",
+                "start 1 9 1000 12 false",
                 &format!("tombstone 1 9 {} 5", i64::MIN),
                 &format!("tombstone 1 2 -7 {}", i64::MAX)
             ]
@@ -332,6 +387,8 @@ mod tests {
                 fn series(&mut self, _: u32, _: u32, _: &[u32]) {}
                 fn row(&mut self, row: &mut Row) { row.resolve(|_| None); }
                 fn late(&mut self, _: u32, _: u32, _: i64, _: u64) {}
+                fn histogram(&mut self, _: u32, _: u32, _: bool, _: Point) {}
+                fn start(&mut self, _: u32, _: u32, _: i64, _: i64, _: bool) {}
                 fn tombstone(&mut self, _: u32, _: u32, _: TimeRange) {}
             }
             let _ = RecordReader::default().read(&bytes, &mut Nothing);

@@ -17,8 +17,9 @@ pub(crate) const SPARE_NAME: &str = "spare";
 
 const MAGIC: &[u8; 8] = b"TBNWAL01";
 
-/// The version that this program writes, and the newest it reads.
-pub(crate) const VERSION: u16 = 1;
+/// The version that this program writes, and the newest it reads. 2 has records of histograms,
+/// start timestamps, exemplars and metadata.
+pub(crate) const VERSION: u16 = 2;
 
 /// What stands at the front of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +132,11 @@ mod tests {
             damaged[at] ^= 1;
             assert!(SegmentHeader::decode(&damaged, "x").is_err(), "byte {at}");
         }
+        let mut former = bytes;
+        former[8] = 1;
+        let crc = crc32c::crc32c(&former[..60]).to_le_bytes();
+        former[60..].copy_from_slice(&crc);
+        assert_eq!(SegmentHeader::decode(&former, "x").unwrap(), header);
         assert_eq!(parse_file_name(&file_name(255)), Some(255));
         assert_eq!(parse_file_name("x.wal"), None);
     }

@@ -5,9 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use tenbin_model::write::{AppendReport, InvalidLabels, WriteRequest, canonicalise};
+use tenbin_model::histogram::CUSTOM_BUCKETS_SCHEMA;
+use tenbin_model::write::{
+    AppendReport, HistogramSample, HistogramValue, InvalidLabels, WriteRequest, canonicalise,
+};
 use tenbin_model::{
-    Labels, MatchOp, Matcher, Queryable, Sample, SampleBuffer, SelectHints, StoreError, TimeRange,
+    BucketSpan, CounterResetHint, FloatHistogram, Histogram, Labels, MatchOp, Matcher, Queryable,
+    RawSamples, Sample, SampleBuffer, SelectHints, StoreError, TimeRange,
 };
 use tenbin_storage::vfs::SimVfs;
 use tenbin_storage::{Clock, Commit, Db, OpenError, Options, ReplayProgress};
@@ -26,9 +30,21 @@ impl Clock for TestClock {
 
 pub(crate) type Pairs = Vec<(String, String)>;
 
-/// A request as a list of series with samples.
+/// A request as a list of series with samples, and the histograms of the first entries.
 #[derive(Default, Clone)]
-pub(crate) struct Request(pub(crate) Vec<(Pairs, Vec<Sample>)>);
+pub(crate) struct Request(
+    pub(crate) Vec<(Pairs, Vec<Sample>)>,
+    pub(crate) Vec<Vec<HistogramSample>>,
+);
+
+impl Request {
+    /// Adds an entry with a histogram.
+    pub(crate) fn push_histogram(&mut self, pairs: Pairs, sample: HistogramSample) {
+        self.0.push((pairs, Vec::new()));
+        self.1.resize(self.0.len(), Vec::new());
+        self.1[self.0.len() - 1].push(sample);
+    }
+}
 
 impl WriteRequest for Request {
     fn len(&self) -> usize {
@@ -57,6 +73,10 @@ impl WriteRequest for Request {
     fn samples(&self, entry: usize) -> &[Sample] {
         &self.0[entry].1
     }
+
+    fn histograms(&self, entry: usize) -> &[HistogramSample] {
+        self.1.get(entry).map_or(&[], Vec::as_slice)
+    }
 }
 
 pub(crate) fn pairs(text: &[(&str, &str)]) -> Pairs {
@@ -78,7 +98,39 @@ pub(crate) fn labels(pairs: &Pairs) -> Labels {
     Labels::from_pairs(pairs)
 }
 
-/// All samples by labels, then time, as bits.
+/// The bits of a float, or what stands for anything else: float with start timestamp, histogram.
+/// Staleness markers of both kinds are the same, for a float one behind a histogram becomes one.
+pub(crate) fn mark(sample: &Sample) -> u64 {
+    let bits = sample.value.to_bits();
+    match sample.start_timestamp_ms {
+        0 => bits,
+        start_ms => xxh3_64_with_seed(&bits.to_le_bytes(), start_ms as u64),
+    }
+}
+
+/// As [`mark`]. Of the counter reset hint only a gauge's is the sender's.
+pub(crate) fn histogram_mark(sample: &HistogramSample) -> u64 {
+    let float = sample.histogram.to_float();
+    if float.is_stale() {
+        return mark(&Sample {
+            timestamp_ms: 0,
+            value: float.sum,
+            start_timestamp_ms: sample.start_timestamp_ms,
+        });
+    }
+    let mut value = sample.histogram.clone();
+    let hint = match &mut value {
+        HistogramValue::Integer(h) => &mut h.counter_reset_hint,
+        HistogramValue::Float(h) => &mut h.counter_reset_hint,
+    };
+    if *hint != CounterResetHint::Gauge {
+        *hint = CounterResetHint::Unknown;
+    }
+    let text = format!("{value:?} {:x}", float.sum.to_bits());
+    xxh3_64_with_seed(text.as_bytes(), sample.start_timestamp_ms as u64)
+}
+
+/// All samples by labels, then time, as [`mark`] has them.
 pub(crate) type Contents = BTreeMap<String, BTreeMap<i64, u64>>;
 
 pub(crate) fn options() -> Options {
@@ -103,7 +155,17 @@ pub(crate) fn open(disk: &SimVfs, options: &Options) -> Result<Arc<Db>, OpenErro
 }
 
 pub(crate) fn one(pairs: Pairs, timestamp_ms: i64, value: f64) -> Request {
-    Request(vec![(pairs, vec![Sample::new(timestamp_ms, value)])])
+    Request(
+        vec![(pairs, vec![Sample::new(timestamp_ms, value)])],
+        vec![],
+    )
+}
+
+/// A request with one histogram.
+pub(crate) fn one_histogram(pairs: Pairs, sample: HistogramSample) -> Request {
+    let mut request = Request::default();
+    request.push_histogram(pairs, sample);
+    request
 }
 
 pub(crate) fn append(db: &Db, request: &Request) -> (AppendReport, Commit) {
@@ -123,17 +185,24 @@ pub(crate) fn contents(
     let querier = db.querier(range)?;
     let set = querier.select(matchers, &SelectHints::default())?;
     let mut found = Contents::new();
-    let mut buffer = SampleBuffer::default();
+    let (mut buffer, mut raw) = (SampleBuffer::default(), RawSamples::default());
     for series in 0..set.len() {
         set.read(series, range, &mut buffer)?;
+        set.read_raw(series, range, &mut raw)?;
+        assert_agree(&buffer, &raw);
         assert!(buffer.timestamps_ms.windows(2).all(|w| w[0] < w[1]));
         assert_eq!(buffer.timestamps_ms.len(), buffer.values.len());
-        let samples: BTreeMap<i64, u64> = buffer
-            .timestamps_ms
-            .iter()
-            .copied()
-            .zip(buffer.values.iter().map(|v| v.to_bits()))
-            .collect();
+        let floats = raw.timestamps_ms.iter().zip(&raw.values).enumerate();
+        let floats = floats.map(|(at, (timestamp_ms, value))| Sample {
+            timestamp_ms: *timestamp_ms,
+            value: *value,
+            start_timestamp_ms: raw.start_timestamps_ms.get(at).copied().unwrap_or(0),
+        });
+        let mut samples: BTreeMap<i64, u64> = floats.map(|s| (s.timestamp_ms, mark(&s))).collect();
+        for sample in &raw.histograms {
+            let before = samples.insert(sample.timestamp_ms, histogram_mark(sample));
+            assert_eq!(before, None, "one timeline");
+        }
         let labels = set.labels(series)?.to_string();
         if !samples.is_empty() {
             assert!(
@@ -145,6 +214,25 @@ pub(crate) fn contents(
     Ok(found)
 }
 
+/// Both ways to read say the same.
+fn assert_agree(buffer: &SampleBuffer, raw: &RawSamples) {
+    assert_eq!(buffer.timestamps_ms, raw.timestamps_ms);
+    assert_eq!(buffer.start_timestamps_ms, raw.start_timestamps_ms);
+    assert_eq!(buffer.histograms.len(), raw.histograms.len());
+    let times = &buffer.histogram_timestamps_ms;
+    assert!(times.windows(2).all(|w| w[0] < w[1]));
+    for (at, sample) in raw.histograms.iter().enumerate() {
+        assert_eq!(times[at], sample.timestamp_ms);
+        let start = buffer.histogram_start_timestamps_ms.get(at).copied();
+        assert_eq!(start.unwrap_or(0), sample.start_timestamp_ms);
+        let mut float = sample.histogram.to_float();
+        if float.counter_reset_hint == CounterResetHint::Reset {
+            float.counter_reset_hint = CounterResetHint::Unknown;
+        }
+        assert_eq!(format!("{float:?}"), format!("{:?}", buffer.histograms[at]));
+    }
+}
+
 pub(crate) fn everything(db: &Db) -> Contents {
     contents(db, &any(), TimeRange::ALL).unwrap()
 }
@@ -152,16 +240,17 @@ pub(crate) fn everything(db: &Db) -> Contents {
 /// Adds the accepted samples of a request to the oracle; of two values the first stays.
 pub(crate) fn note(oracle: &mut Contents, request: &Request, report: &AppendReport) {
     for (entry, (pairs, samples)) in request.0.iter().enumerate() {
+        let histograms = request.histograms(entry).iter();
+        let histograms = histograms.map(|s| (s.timestamp_ms, histogram_mark(s)));
+        let floats = samples.iter().map(|s| (s.timestamp_ms, mark(s)));
+        let marks: Vec<(i64, u64)> = floats.chain(histograms).collect();
         assert!(
-            samples.len() == 1 && request.0.len() <= 16,
+            marks.len() == 1 && request.0.len() <= 16,
             "reports stay exact"
         );
         if report.rejections.iter().all(|(at, _)| *at != entry) {
-            oracle
-                .entry(labels(pairs).to_string())
-                .or_default()
-                .entry(samples[0].timestamp_ms)
-                .or_insert(samples[0].value.to_bits());
+            let series = oracle.entry(labels(pairs).to_string()).or_default();
+            series.entry(marks[0].0).or_insert(marks[0].1);
         }
     }
 }
@@ -200,6 +289,84 @@ impl Random {
             5 => self.below(1000) as f64 / 100.0,
             _ => self.below(5) as f64,
         }
+    }
+
+    /// A start timestamp, mostly unknown.
+    pub(crate) fn start_ms(&mut self) -> i64 {
+        match self.below(8) {
+            0 => self.next() as i64,
+            1 | 2 => START_MS - 1000,
+            _ => 0,
+        }
+    }
+
+    /// A valid histogram of any kind.
+    pub(crate) fn histogram(&mut self) -> HistogramValue {
+        let span = |offset, length| BucketSpan { offset, length };
+        let layouts: [(i32, Vec<BucketSpan>, Vec<BucketSpan>); 4] = [
+            (0, vec![span(0, 2), span(1, 2)], vec![]),
+            (0, vec![span(-1, 5)], vec![span(2, 1)]),
+            (3, vec![], vec![span(-4, 2)]),
+            (CUSTOM_BUCKETS_SCHEMA, vec![span(0, 3)], vec![]),
+        ];
+        let (schema, positive_spans, negative_spans) =
+            layouts[self.below(4) as usize % layouts.len()].clone();
+        let custom = schema == CUSTOM_BUCKETS_SCHEMA;
+        let covered = |spans: &[BucketSpan]| spans.iter().map(|s| u64::from(s.length)).sum::<u64>();
+        let mut counts = |spans: &[BucketSpan]| -> Vec<i64> {
+            (0..covered(spans)).map(|_| self.below(4) as i64).collect()
+        };
+        let (positive, negative) = (counts(&positive_spans), counts(&negative_spans));
+        let zero_count = if custom { 0 } else { self.below(3) };
+        let total = positive.iter().chain(&negative).sum::<i64>() as u64 + zero_count;
+        let hints = [
+            CounterResetHint::Unknown,
+            CounterResetHint::Gauge,
+            CounterResetHint::Reset,
+            CounterResetHint::NotReset,
+        ];
+        let counter_reset_hint = hints[self.below(8) as usize % 4];
+        let zero_threshold = if custom { 0.0 } else { 0.001 };
+        let custom_values = if custom { vec![0.5, 1.0, 2.5] } else { vec![] };
+        let sum = match self.below(8) {
+            0 => tenbin_model::stale_nan(),
+            _ => self.below(1000) as f64 / 10.0,
+        };
+        let deltas = |counts: &[i64]| {
+            let mut before = 0;
+            let delta = |count: &i64| count - std::mem::replace(&mut before, *count);
+            counts.iter().map(delta).collect()
+        };
+        if self.below(2) == 0 {
+            return HistogramValue::Integer(Box::new(Histogram {
+                counter_reset_hint,
+                schema,
+                zero_threshold,
+                zero_count,
+                count: total,
+                sum,
+                positive_deltas: deltas(&positive),
+                negative_deltas: deltas(&negative),
+                positive_spans,
+                negative_spans,
+                custom_values,
+            }));
+        }
+        let scale = 1.0 + self.below(3) as f64 / 4.0;
+        let scaled = |counts: &[i64]| counts.iter().map(|c| *c as f64 * scale).collect();
+        HistogramValue::Float(Box::new(FloatHistogram {
+            counter_reset_hint,
+            schema,
+            zero_threshold,
+            zero_count: zero_count as f64 * scale,
+            count: total as f64 * scale,
+            sum,
+            positive_buckets: scaled(&positive),
+            negative_buckets: scaled(&negative),
+            positive_spans,
+            negative_spans,
+            custom_values,
+        }))
     }
 }
 

@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod faults;
 mod harness;
+mod histograms;
 mod interchange;
 mod lifecycle;
 mod model;

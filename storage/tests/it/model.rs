@@ -1,6 +1,7 @@
 //! Random operations against a map: appends, late samples, duplicates, conflicts, flushes,
 //! compactions, deletions, retention, clean reopen and crash.
 
+use tenbin_model::write::{HistogramSample, RejectReason};
 use tenbin_model::{MatchOp, Matcher, Sample, TimeRange};
 use tenbin_storage::vfs::{CrashMode, SimVfs};
 
@@ -27,9 +28,32 @@ impl World {
                 2 => 15_000 * self.random.below(20) as i64,
                 _ => 0,
             };
-            let sample = Sample::new(self.now_ms - late_ms, self.random.value());
+            let timestamp_ms = self.now_ms - late_ms;
             let number = self.random.below(SERIES) as usize;
-            request.0.push((series(number), vec![sample]));
+            let start_timestamp_ms = match number % 4 {
+                0 | 1 => self.random.start_ms(),
+                _ => 0,
+            };
+            // Floats alone, histograms alone, or both.
+            if self.random.below(4) >= number as u64 % 4 + u64::from(number % 4 == 3) {
+                let value = self.random.value();
+                request.0.push((
+                    series(number),
+                    vec![Sample {
+                        timestamp_ms,
+                        value,
+                        start_timestamp_ms,
+                    }],
+                ));
+            } else {
+                let histogram = self.random.histogram();
+                let sample = HistogramSample {
+                    timestamp_ms,
+                    start_timestamp_ms,
+                    histogram,
+                };
+                request.push_histogram(series(number), sample);
+            }
         }
         self.now_ms += [0, 1, 15_000, 15_000, 15_000, 60_000][self.random.below(6) as usize];
         request
@@ -39,7 +63,12 @@ impl World {
         let request = self.request();
         let connection = self.random.below(3);
         let (report, commit) = self.db.append(connection, &request).unwrap();
-        let total = report.samples_written + report.rejected_samples;
+        let written = report.samples_written + report.histograms_written;
+        let total = written + report.rejected_samples;
+        let broken = |(_, reason): &(usize, RejectReason)| {
+            matches!(reason, RejectReason::InvalidHistogram(_))
+        };
+        assert!(!report.rejections.iter().any(broken), "{report:?}");
         assert_eq!(
             total,
             request.0.len() as u64,

@@ -129,7 +129,7 @@ fn admission_follows_prometheus() {
     .unwrap();
     let verdict = |at_ms: i64, value: f64| {
         let (report, _) = append(&db, &one(series(0), START_MS + at_ms, value));
-        report.rejections.first().map(|(_, reason)| *reason)
+        report.rejections.first().map(|(_, reason)| reason.clone())
     };
     assert_eq!(verdict(0, 1.0), None);
     assert_eq!(verdict(0, 1.0), None, "the same again");
