@@ -1,6 +1,9 @@
 //! Costs of a process as the kernel counts them.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// CPU time of a process so far, user and system, seconds.
 pub(crate) fn cpu_s(process_id: u32) -> f64 {
@@ -26,6 +29,62 @@ pub(crate) fn status_bytes(process_id: u32, key: &str) -> u64 {
         .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
         .map_or(0, |kib| kib * 1024)
+}
+
+/// Waits until a process has used next to no CPU for half a second; gives up after `within`.
+pub(crate) fn wait_quiet(process_id: u32, within: Duration) {
+    let started = Instant::now();
+    let mut before = cpu_s(process_id);
+    while started.elapsed() < within {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = cpu_s(process_id);
+        if now - before < 0.025 {
+            return;
+        }
+        before = now;
+    }
+}
+
+/// Watches the anonymous memory of a process, which the kernel keeps no peak of.
+pub(crate) struct AnonymousPeak {
+    peak: Arc<AtomicU64>,
+    done: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl AnonymousPeak {
+    pub(crate) fn watch(process_id: u32) -> Self {
+        let (peak, done) = (
+            Arc::new(AtomicU64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let (seen, stop) = (Arc::clone(&peak), Arc::clone(&done));
+        let thread = std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                seen.fetch_max(status_bytes(process_id, "RssAnon"), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        Self {
+            peak,
+            done,
+            thread: Some(thread),
+        }
+    }
+
+    /// The highest value so far, bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for AnonymousPeak {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Allocated bytes of all files below `path`. Hard links count once, preallocated space fully.
@@ -57,6 +116,16 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn anonymous_memory_is_seen() {
+        let watch = AnonymousPeak::watch(std::process::id());
+        let started = Instant::now();
+        while watch.bytes() == 0 && started.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(watch.bytes() > 10_000);
+    }
 
     #[test]
     fn this_process_has_costs() {

@@ -1,60 +1,259 @@
-//! Results as a Markdown table and one JSON line, with the ratio to the better peer.
+//! Results as Markdown tables and as JSON, with the ratio to the better peer and the goal.
 
-/// One system's results.
-pub(crate) struct Row {
-    pub(crate) system: &'static str,
-    pub(crate) durability: &'static str,
-    pub(crate) columns: Vec<(&'static str, f64)>,
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::IngestFlags;
+use crate::figures::{Figures, Metric};
+use crate::ingest::middle;
+use crate::systems::{Installed, System};
+use crate::workload::Workload;
+
+/// What one system did with one workload.
+pub(crate) struct Outcome {
+    pub(crate) installed: Installed,
+    pub(crate) runs: Vec<Figures>,
 }
 
-/// Prints both forms.
-pub(crate) fn print_table(rows: &[Row]) {
-    let Some(first) = rows.first() else { return };
-    let names: Vec<&str> = rows.iter().map(|row| row.system).collect();
-    println!("\n| | {} | ours / better peer |", names.join(" | "));
-    println!("|---|{}---|", "---|".repeat(rows.len()));
-    for (at, (title, _)) in first.columns.iter().enumerate() {
-        let values: Vec<f64> = rows.iter().map(|row| row.columns[at].1).collect();
-        let peers = rows
-            .iter()
-            .zip(&values)
-            .filter(|(row, _)| row.system != "tenbin");
-        let best = peers.map(|(_, v)| *v).fold(f64::INFINITY, f64::min);
-        let ours = rows
-            .iter()
-            .zip(&values)
-            .find(|(row, _)| row.system == "tenbin");
-        let ratio = match ours {
-            Some((_, ours)) if best.is_finite() => format!("{:.2}", ours / best),
-            _ => String::new(),
+impl Outcome {
+    pub(crate) fn new(installed: Installed) -> Self {
+        Self {
+            installed,
+            runs: Vec::new(),
+        }
+    }
+}
+
+/// One line of a table.
+struct Line {
+    metric: Metric,
+    /// Per system, in the order of [`System::ALL`].
+    values: Vec<Option<f64>>,
+    /// Ours by the better peer's.
+    ratio: Option<f64>,
+    goal: Option<f64>,
+}
+
+impl Line {
+    fn new(metric: Metric, workload: &Workload, outcomes: &[Outcome]) -> Self {
+        let of = |system: System| {
+            let outcome = outcomes.iter().find(|o| o.installed.system == system)?;
+            middle(&outcome.runs, metric)
         };
-        let texts: Vec<String> = values.iter().map(|v| number(*v)).collect();
-        println!("| {title} | {} | {ratio} |", texts.join(" | "));
+        let values: Vec<Option<f64>> = System::ALL.into_iter().map(of).collect();
+        let ours = of(System::Tenbin);
+        let best = values[1..].iter().flatten().copied().reduce(f64::min);
+        let ratio = match (ours, best) {
+            (Some(ours), Some(best)) if metric.is_cost() && best > 0.0 => Some(ours / best),
+            _ => None,
+        };
+        Self {
+            metric,
+            values,
+            ratio,
+            goal: metric.goal(&workload.plan),
+        }
     }
-    let durability: Vec<&str> = rows.iter().map(|row| row.durability).collect();
-    println!(
-        "| acknowledged samples survive | {} | |\n",
-        durability.join(" | ")
-    );
-    let json: serde_json::Value = rows
-        .iter()
-        .map(|row| {
-            let columns: serde_json::Map<String, serde_json::Value> = row
-                .columns
-                .iter()
-                .map(|(name, v)| ((*name).to_owned(), (*v).into()))
-                .collect();
-            (row.system.to_owned(), serde_json::Value::Object(columns))
-        })
-        .collect::<serde_json::Map<_, _>>()
-        .into();
-    println!("{json}");
+
+    fn is_met(&self) -> Option<bool> {
+        Some(self.values[0]? <= self.goal?)
+    }
+
+    fn markdown(&self) -> String {
+        let cells: Vec<String> = self
+            .values
+            .iter()
+            .map(|v| v.map_or("-".to_owned(), |v| self.metric.text(v)))
+            .collect();
+        let ratio = self.ratio.map_or(String::new(), |r| format!("{r:.2}"));
+        let goal = self.goal.map_or(String::new(), |g| format!("<= {g}"));
+        let met = match self.is_met() {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "",
+        };
+        format!(
+            "| {} | {} | {ratio} | {goal} | {met} |",
+            self.metric.title(),
+            cells.join(" | ")
+        )
+    }
 }
 
-fn number(value: f64) -> String {
-    if value >= 1000.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.3}")
+/// The table of one workload.
+pub(crate) fn table(workload: &Workload, outcomes: &[Outcome]) -> String {
+    let mut text = format!(
+        "\n### {}\n\n{}\n\n| | Tenbin | Prometheus | VictoriaMetrics | ratio to the better peer | goal | met |\n\
+         |---|---|---|---|---|---|---|\n",
+        workload.plan.title(),
+        workload.description()
+    );
+    for metric in Metric::ALL {
+        let line = Line::new(metric, workload, outcomes);
+        if line.values.iter().any(Option::is_some) {
+            text += &line.markdown();
+            text.push('\n');
+        }
     }
+    let cell = |system: System, of: &dyn Fn(&Outcome) -> String| {
+        let found = outcomes.iter().find(|o| o.installed.system == system);
+        found.map_or("-".to_owned(), of)
+    };
+    let row = |title: &str, of: &dyn Fn(&Outcome) -> String| {
+        let cells: Vec<String> = System::ALL.into_iter().map(|s| cell(s, of)).collect();
+        format!("| {title} | {} | | | |\n", cells.join(" | "))
+    };
+    text += &row("disk bytes / sample by part", &|o| parts(o, workload));
+    text += &row("acknowledged samples survive", &|o| {
+        o.installed.durability()
+    });
+    text
+}
+
+/// `wal 0.10, blocks 0.45`; in parentheses what repeats samples of the settled form.
+fn parts(outcome: &Outcome, workload: &Workload) -> String {
+    let Some(run) = outcome.runs.last() else {
+        return String::new();
+    };
+    let samples = workload.countable().max(1) as f64;
+    let mut text = String::new();
+    for (number, (name, bytes, settled)) in run.parts.iter().enumerate() {
+        let comma = if number == 0 { "" } else { ", " };
+        let share = *bytes as f64 / samples;
+        let _ = if *settled {
+            write!(text, "{comma}{name} {share:.3}")
+        } else {
+            write!(text, "{comma}({name} {share:.3})")
+        };
+    }
+    text
+}
+
+/// All workloads.
+pub(crate) struct Report {
+    machine: Value,
+    versions: Vec<(&'static str, String)>,
+    workloads: Vec<Value>,
+    repeat: usize,
+}
+
+impl Report {
+    pub(crate) fn new(flags: &IngestFlags, systems: &[Installed]) -> Self {
+        let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let cpu = read("/proc/cpuinfo")
+            .lines()
+            .find_map(|l| l.strip_prefix("model name")?.split_once(": "))
+            .map_or(String::new(), |(_, name)| name.to_owned());
+        Self {
+            machine: json!({
+                "cores": cores,
+                "cpu": cpu,
+                "kernel": read("/proc/sys/kernel/osrelease").trim(),
+                "load_average_before": read("/proc/loadavg").trim(),
+            }),
+            versions: systems
+                .iter()
+                .map(|s| (s.system.title(), s.version()))
+                .collect(),
+            workloads: Vec::new(),
+            repeat: flags.repeat(),
+        }
+    }
+
+    /// What stands above the tables.
+    pub(crate) fn head(&self) -> String {
+        let versions: Vec<String> = self
+            .versions
+            .iter()
+            .map(|(name, version)| format!("- {name}: {version}"))
+            .collect();
+        format!(
+            "Machine: {}\n\n{}\n\nMedians of {}. CPU includes: Tenbin flush and full compaction, \
+             Prometheus its own compactions and a snapshot (the head written as a block), \
+             VictoriaMetrics force_flush and force_merge; each until the process rests.",
+            self.machine,
+            versions.join("\n"),
+            self.repeat
+        )
+    }
+
+    pub(crate) fn add(&mut self, workload: &Workload, outcomes: &[Outcome]) {
+        let (totals, bodies) = (workload.sizes.totals, workload.sizes.bodies);
+        let lines: Vec<Line> = Metric::ALL
+            .into_iter()
+            .map(|m| Line::new(m, workload, outcomes))
+            .collect();
+        let goals: serde_json::Map<String, Value> = lines
+            .iter()
+            .filter(|line| line.goal.is_some() || line.ratio.is_some())
+            .map(|line| {
+                let value = json!({"goal": line.goal, "met": line.is_met(), "ratio": line.ratio});
+                (line.metric.key().to_owned(), value)
+            })
+            .collect();
+        let systems: serde_json::Map<String, Value> = outcomes
+            .iter()
+            .map(|o| (o.installed.system.name().to_owned(), system(o)))
+            .collect();
+        self.workloads.push(json!({
+            "name": workload.plan.title(),
+            "description": workload.description(),
+            "samples": totals.samples,
+            "staleness_markers": totals.stale_markers,
+            "series": totals.series,
+            "active_series": totals.active,
+            "requests": bodies.requests,
+            "body_bytes": bodies.body_bytes,
+            "message_bytes": bodies.message_bytes,
+            "seed": workload.plan.seed,
+            "span_ms": [workload.sizes.span_ms.0, workload.sizes.span_ms.1],
+            "systems": systems,
+            "tenbin": goals,
+        }));
+    }
+
+    /// Writes everything as JSON.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), String> {
+        let versions: serde_json::Map<String, Value> = self
+            .versions
+            .iter()
+            .map(|(name, version)| ((*name).to_owned(), json!(version)))
+            .collect();
+        let all = json!({
+            "machine": self.machine,
+            "versions": versions,
+            "repeat": self.repeat,
+            "workloads": self.workloads,
+        });
+        std::fs::write(path, format!("{all:#}\n")).map_err(|e| format!("{}: {e}", path.display()))
+    }
+}
+
+fn system(outcome: &Outcome) -> Value {
+    let medians: serde_json::Map<String, Value> = Metric::ALL
+        .into_iter()
+        .filter_map(|m| Some((m.key().to_owned(), json!(middle(&outcome.runs, m)?))))
+        .collect();
+    let runs: Vec<Value> = outcome
+        .runs
+        .iter()
+        .map(|run| {
+            let mut values: serde_json::Map<String, Value> = run
+                .values
+                .iter()
+                .map(|(m, value)| (m.key().to_owned(), json!(value)))
+                .collect();
+            let parts: serde_json::Map<String, Value> = run
+                .parts
+                .iter()
+                .map(|(name, bytes, _)| ((*name).to_owned(), json!(bytes)))
+                .collect();
+            values.insert("disk_bytes_by_part".to_owned(), Value::Object(parts));
+            Value::Object(values)
+        })
+        .collect();
+    json!({"durability": outcome.installed.durability(), "medians": medians, "runs": runs})
 }

@@ -26,6 +26,9 @@ const MAX_GRACE_MS: i64 = 60_000;
 /// The WAL may grow to this before a flush is due whatever the time; bounds the replay.
 const MAX_WAL_BYTES: u64 = 512 << 20;
 
+/// A log up to this size is left alone, however full the disk is.
+const SMALL_WAL_BYTES: u64 = 8 << 20;
+
 /// So many late samples may be in memory before a flush is due whatever the time (16 bytes each).
 const MAX_LATE_SAMPLES: usize = 4 << 20;
 
@@ -132,7 +135,10 @@ fn due(store: &Store) -> Option<i64> {
         late += lane.late.count();
         Ok::<_, std::convert::Infallible>(())
     });
-    let over_budget = wal_bytes > MAX_WAL_BYTES || late > MAX_LATE_SAMPLES;
+    // On a disk with less room than the log takes, blocks take its place while they still fit.
+    let free = store.vfs.free_bytes(&store.options.data_dir);
+    let tight = wal_bytes > SMALL_WAL_BYTES && free.is_ok_and(|free| free < wal_bytes);
+    let over_budget = tight || wal_bytes > MAX_WAL_BYTES || late > MAX_LATE_SAMPLES;
     if over_budget && late > 0 && counted.is_ok() {
         // Late samples alone are reason enough.
         return Some(closed_ms.max(store.flushed_ms.load(Ordering::Relaxed)));
