@@ -72,10 +72,11 @@ fn progress_text(at: &ImportProgress) -> String {
 
 fn summary(report: &ImportReport) {
     say(&format!(
-        "imported {} blocks: {} series, {} samples, into {} blocks of {}",
+        "imported {} blocks: {} series, {} samples, {} histogram samples, into {} blocks of {}",
         count(report.blocks),
         count(report.series),
         count(report.samples),
+        count(report.histogram_samples),
         count(report.written_blocks),
         size(report.written_bytes)
     ));
@@ -101,13 +102,6 @@ fn warnings(report: &ImportReport, retention_ms: i64, newest_ms: Option<i64>) ->
             "{} was not read: its samples are in no block yet. To have them in blocks, take a \
              snapshot of the running Prometheus (POST /api/v1/admin/tsdb/snapshot) and import that",
             folder.display()
-        ));
-    }
-    if report.skipped_histograms > 0 {
-        lines.push(format!(
-            "{} NATIVE HISTOGRAM SAMPLES WERE LEFT OUT: they are not stored yet. Metrics: {}",
-            count(report.skipped_histograms),
-            report.histogram_metrics.join(", ")
         ));
     }
     if let (Some(min_ms), Some(newest_ms)) = (report.min_ms, newest_ms)

@@ -4,14 +4,14 @@ use croaring::Bitmap;
 use hashbrown::HashSet;
 
 use super::format::{
-    HASHES, ORDER, PAGE_CHECKSUMS, PAIRS, POSTINGS, POSTINGS_DIRECTORY, SERIES, SERIES_STARTS,
-    TIMES, VALUES,
+    HASHES, LAYOUTS, ORDER, PAGE_CHECKSUMS, PAIRS, POSTINGS, POSTINGS_DIRECTORY, SERIES,
+    SERIES_STARTS, SIDE, SIDE_INDEX, TIMES, VALUES,
 };
 use super::reader::{Block, ColumnCache};
 use crate::codec::values::MAX_RUN;
 use crate::error::Corruption;
 use crate::query::matching::LabelIndex;
-use crate::query::merge::Columns;
+use crate::query::merge::Samples;
 
 /// What one codec is used for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +41,9 @@ pub(crate) fn section_name(id: u32) -> String {
         POSTINGS_DIRECTORY => "postings directory",
         POSTINGS => "postings",
         ORDER => "order",
+        SIDE => "histograms and starts",
+        SIDE_INDEX => "histogram index",
+        LAYOUTS => "histogram layouts",
         PAGE_CHECKSUMS => "page checksums",
         other => return format!("section {other}"),
     };
@@ -125,12 +128,13 @@ impl Block {
     /// Reads every series; returns the samples and label pairs of those that could be read.
     fn check_series(&self, damaged: &mut dyn FnMut(Corruption)) -> (u64, u64) {
         let (mut samples, mut pairs) = (0, 0);
-        let mut columns = Columns::default();
+        let mut samples_read = Samples::default();
         let mut cache = ColumnCache::default();
         for ordinal in 0..self.header().series_count {
-            match self.check_one(ordinal, &mut cache, &mut columns) {
+            match self.check_one(ordinal, &mut cache, &mut samples_read) {
                 Ok(pair_count) => {
-                    samples += columns.times.len() as u64;
+                    samples += samples_read.floats.times.len() as u64;
+                    samples += samples_read.histograms.len() as u64;
                     pairs += pair_count;
                 }
                 Err(damage) => damaged(damage),
@@ -143,7 +147,7 @@ impl Block {
         &self,
         ordinal: u32,
         cache: &mut ColumnCache,
-        columns: &mut Columns,
+        read: &mut Samples,
     ) -> Result<u64, Corruption> {
         let record = self.record(ordinal)?;
         let labels = self.labels_of(&record.pairs)?;
@@ -153,12 +157,14 @@ impl Block {
             let found = format!("{hash:032x}");
             return Err(Corruption::new(&*self.pages.file, 0, expected, found));
         }
-        self.read_cached(ordinal, (i64::MIN, i64::MAX), cache, columns)?;
+        self.read_cached(ordinal, (i64::MIN, i64::MAX), cache, read)?;
         let header = self.header();
-        let inside =
-            |time: Option<&i64>| time.is_none_or(|t| (header.min_ms..=header.max_ms).contains(t));
-        let ascending = columns.times.is_sorted_by(|a, b| a < b);
-        if !ascending || !inside(columns.times.first()) || !inside(columns.times.last()) {
+        let inside = read
+            .extent()
+            .is_none_or(|(first, last)| header.min_ms <= first && last <= header.max_ms);
+        let ascending = read.floats.times.is_sorted_by(|a, b| a < b)
+            && read.histograms.is_sorted_by(|a, b| a.at_ms < b.at_ms);
+        if !ascending || !inside {
             let (min_ms, max_ms) = (header.min_ms, header.max_ms);
             let expected = format!("ascending timestamps from {min_ms} to {max_ms} of {labels}");
             return Err(Corruption::new(&*self.pages.file, 0, expected, "others"));

@@ -81,7 +81,10 @@ fn check_block(
 fn note_segment(view: &super::SegmentView, report: &mut VerifyReport) {
     report.files += 1;
     report.bytes += view.file_bytes;
-    let rows = view.records.iter().filter(|r| r.name.ends_with("samples"));
+    let rows = view
+        .records
+        .iter()
+        .filter(|r| r.name.ends_with("samples") || r.name == "histograms");
     report.samples += rows.map(|r| r.items).sum::<u64>();
     report.damage.extend(view.damage.iter().cloned());
     if view.torn_bytes > 0 && view.damage.is_empty() {

@@ -5,11 +5,14 @@ use std::path::Path;
 
 use hashbrown::HashMap;
 use tenbin_model::TimeRange;
+use tenbin_model::write::MetadataEntry;
 
 use super::InspectError;
 use crate::codec::Malformed;
 use crate::codec::bytes::Cursor;
 use crate::error::{Corruption, IoContext, OpenError};
+use crate::exemplars::StoredExemplar;
+use crate::histogram::point::Point;
 use crate::vfs::{Vfs, read_all};
 use crate::wal::record::{RecordReader, RecordSink};
 use crate::wal::row::Row;
@@ -75,6 +78,7 @@ fn type_name(kind: u8) -> String {
         7 => "exemplars",
         8 => "metadata",
         9 => "tombstones",
+        10 => "start timestamps",
         other => return format!("type {other}"),
     };
     name.to_owned()
@@ -85,6 +89,7 @@ fn type_name(kind: u8) -> String {
 struct Checker {
     bases: HashMap<(u32, u32), u64>,
     lost: u64,
+    histograms: u64,
     min_ms: Option<i64>,
     max_ms: Option<i64>,
 }
@@ -112,7 +117,21 @@ impl RecordSink for Checker {
 
     fn late(&mut self, _: u32, _: u32, _: i64, _: u64) {}
 
+    fn histogram(&mut self, _: u32, _: u32, late: bool, point: Point) {
+        self.histograms += 1;
+        if !late {
+            self.min_ms = self.min_ms.into_iter().chain([point.at_ms]).min();
+            self.max_ms = self.max_ms.into_iter().chain([point.at_ms]).max();
+        }
+    }
+
+    fn start(&mut self, _: u32, _: u32, _: i64, _: i64, _: bool) {}
+
     fn tombstone(&mut self, _: u32, _: u32, _: TimeRange) {}
+
+    fn exemplar(&mut self, _: u32, _: u32, _: StoredExemplar) {}
+
+    fn metadata(&mut self, _: &MetadataEntry<'_>) {}
 }
 
 /// Counts the records of a frame by type.
@@ -125,7 +144,7 @@ fn count(payload: &[u8], types: &mut BTreeMap<u8, RecordView>) -> Result<(), Mal
         let view = types.entry(kind).or_default();
         view.records += 1;
         view.bytes += len as u64;
-        // All types begin with lane and count.
+        // Nearly all types begin with lane and count.
         let mut front = Cursor::new(body);
         if front.uvarint().is_ok()
             && let Ok(items) = front.uvarint()
@@ -222,6 +241,10 @@ fn walk(bytes: &[u8], header: SegmentHeader, sealed_at: Option<u64>, view: &mut 
                 }
             }
         }
+    }
+    // Their records begin with the count of layouts.
+    if let Some(histograms) = types.get_mut(&6) {
+        histograms.items = checker.histograms;
     }
     (view.min_ms, view.max_ms) = (checker.min_ms, checker.max_ms);
     view.lost_samples = checker.lost;

@@ -6,8 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
-use tenbin_model::write::{HistogramSample, HistogramValue};
-use tenbin_model::{Labels, Matcher, Queryable, SampleBuffer, SelectHints, SeriesSet, TimeRange};
+use tenbin_model::query::RawSamples;
+use tenbin_model::{Labels, Matcher, Queryable, SelectHints, SeriesSet, TimeRange};
 
 use super::chunk::{EncodedChunk, encode_floats, encode_histograms};
 use super::error::InterchangeError;
@@ -222,13 +222,13 @@ impl Export<'_> {
         let mut index = IndexWriter::default();
         let mut stats = Stats::default();
         let (mut min_ms, mut max_ms) = (i64::MAX, i64::MIN);
-        let mut samples = SampleBuffer::default();
+        let mut samples = RawSamples::default();
         for (number, source) in sources.iter().enumerate() {
             if number % SLICE == 0 {
                 self.at.samples = self.report.samples + stats.float_samples;
                 (self.progress)(&self.at);
             }
-            sets[source.set].read(source.series, range, &mut samples)?;
+            sets[source.set].read_raw(source.series, range, &mut samples)?;
             let mut metas = Vec::new();
             for chunk in chunks_of(&samples) {
                 let reference = segments.put(self.target, &chunk)?;
@@ -246,7 +246,7 @@ impl Export<'_> {
             stats.series += 1;
             stats.chunks += metas.len() as u64;
             stats.float_samples += samples.timestamps_ms.len() as u64;
-            stats.histogram_samples += samples.histogram_timestamps_ms.len() as u64;
+            stats.histogram_samples += samples.histograms.len() as u64;
             index.series(&source.labels, metas);
         }
         let bytes = segments.finish(self.target)?;
@@ -309,31 +309,23 @@ fn in_order(sets: &[Box<dyn SeriesSet>]) -> Result<Vec<Source>, InterchangeError
 }
 
 /// The chunks of a series in time order: a run of floats, a run of histograms, and so on.
-fn chunks_of(samples: &SampleBuffer) -> Vec<EncodedChunk> {
-    let (floats, others) = (&samples.timestamps_ms, &samples.histogram_timestamps_ms);
+fn chunks_of(samples: &RawSamples) -> Vec<EncodedChunk> {
+    let (floats, others) = (&samples.timestamps_ms, &samples.histograms);
     let mut chunks = Vec::new();
     let (mut float, mut other) = (0, 0);
     while float < floats.len() || other < others.len() {
-        let until = others.get(other).copied().unwrap_or(i64::MAX);
-        let end = match other < others.len() {
-            true => float + floats[float..].partition_point(|t| *t < until),
-            false => floats.len(),
+        let end = match others.get(other) {
+            Some(next) => float + floats[float..].partition_point(|t| *t < next.timestamp_ms),
+            None => floats.len(),
         };
-        chunks.extend(encode_floats(
-            &floats[float..end],
-            &samples.values[float..end],
-        ));
+        let values = &samples.values[float..end];
+        chunks.extend(encode_floats(&floats[float..end], values));
         float = end;
         let end = match floats.get(float) {
-            Some(until) => other + others[other..].partition_point(|t| t <= until),
+            Some(next) => other + others[other..].partition_point(|s| s.timestamp_ms <= *next),
             None => others.len(),
         };
-        let run = (other..end).map(|at| HistogramSample {
-            timestamp_ms: others[at],
-            start_timestamp_ms: 0,
-            histogram: HistogramValue::Float(Box::new((*samples.histograms[at]).clone())),
-        });
-        chunks.extend(encode_histograms(&run.collect::<Vec<_>>()));
+        chunks.extend(encode_histograms(&others[other..end]));
         other = end;
     }
     chunks

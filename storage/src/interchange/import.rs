@@ -41,7 +41,7 @@ pub struct ImportProgress {
     pub series_total: usize,
     /// Those read, of the present window.
     pub series_done: usize,
-    /// Float samples written since the start.
+    /// Samples written since the start.
     pub samples: u64,
 }
 
@@ -54,10 +54,8 @@ pub struct ImportReport {
     pub series: u64,
     /// Float samples written; one that is in two blocks counts twice.
     pub samples: u64,
-    /// Histogram samples that were left out, since the store keeps none.
-    pub skipped_histograms: u64,
-    /// Metric names of series with such samples, the first of them.
-    pub histogram_metrics: Vec<String>,
+    /// Native histogram samples written.
+    pub histogram_samples: u64,
     /// Samples left out because Prometheus had deleted them.
     pub deleted: u64,
     /// Blocks of Tenbin that were written.
@@ -73,9 +71,6 @@ pub struct ImportReport {
     /// Blocks that were left in the middle, each with why. What was written before stays.
     pub failed: Vec<(String, Corruption)>,
 }
-
-/// Names of metrics with left-out histograms that a report spells out.
-const MAX_METRICS: usize = 20;
 
 impl Db {
     /// Imports the blocks at or below `paths`. `progress` is called often.
@@ -137,6 +132,7 @@ struct Window {
     /// First sample behind it, as far as the index says.
     next_ms: Option<i64>,
     samples: u64,
+    histogram_samples: u64,
 }
 
 impl Import<'_> {
@@ -201,6 +197,7 @@ impl Import<'_> {
             report.written_blocks += 1;
             report.written_bytes += listed.bytes;
             report.samples += window.samples;
+            report.histogram_samples += window.histogram_samples;
             Ok(window)
         });
         if result.is_err() {
@@ -222,7 +219,8 @@ impl Import<'_> {
         for number in 0..block.index.series_count() {
             if number % SLICE == 0 {
                 self.at.series_done = number;
-                self.at.samples = self.report.samples + window.samples;
+                self.at.samples = self.report.samples + self.report.histogram_samples;
+                self.at.samples += window.samples + window.histogram_samples;
                 (self.progress)(&self.at);
             }
             let id = block.index.series_id(number)?;
@@ -232,35 +230,27 @@ impl Import<'_> {
             let next = later.chain(met).chain(window.next_ms).min();
             window.next_ms = next;
             self.report.deleted += samples.deleted;
-            self.histograms(labels.metric_name(), samples.histograms.len());
-            if samples.floats.is_empty() {
+            let (floats, histograms) = (
+                samples.samples.floats.times.len(),
+                samples.samples.histograms.len(),
+            );
+            let count = floats + histograms;
+            if count == 0 {
                 continue;
             }
-            let count = samples.floats.times.len();
             if count > MAX_COLUMN {
                 let expected = format!("at most {MAX_COLUMN} samples of a series in a window");
                 let found = format!("{count} of {labels}");
                 return Err(Corruption::new(&*block.name, 0, expected, found).into());
             }
-            window.samples += count as u64;
+            window.samples += floats as u64;
+            window.histogram_samples += histograms as u64;
             let pairs: Vec<u32> = labels.iter().map(|(n, v)| writer.pair(n, v)).collect();
             writer
-                .series(labels.hash128(), &pairs, &samples.floats)
+                .series(labels.hash128(), &pairs, &samples.samples)
                 .doing("writing", writer.path())?;
         }
         Ok(window)
-    }
-
-    /// Where histogram samples of a series would be written; the store keeps none yet.
-    fn histograms(&mut self, metric: &str, count: usize) {
-        if count == 0 {
-            return;
-        }
-        self.report.skipped_histograms += count as u64;
-        let names = &mut self.report.histogram_metrics;
-        if names.len() < MAX_METRICS && !names.iter().any(|name| name == metric) {
-            names.push(metric.to_owned());
-        }
     }
 }
 

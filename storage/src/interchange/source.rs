@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tenbin_model::write::HistogramSample;
+use tenbin_model::write::{HistogramSample, HistogramValue};
 
 use super::chunk;
 use super::error::InterchangeError;
@@ -11,8 +11,12 @@ use super::meta::{FILE_NAME as META, Meta};
 use super::segments::Segments;
 use super::tombstones::Tombstones;
 use super::ulid::is_ulid;
+use crate::codec::Malformed;
 use crate::error::{Corruption, DbError, IoContext};
-use crate::query::merge::{Columns, merge};
+use crate::histogram::point::Point;
+use crate::histogram::reset::{View, decide};
+use crate::histogram::{Layout, Layouts, MAX_BUCKETS, fields_into, size};
+use crate::query::merge::{Columns, Samples, merge_samples};
 use crate::vfs::Vfs;
 
 /// Folders of a Prometheus data directory whose samples are in no block yet.
@@ -70,12 +74,71 @@ pub(super) struct PrometheusBlock {
 /// Samples of one series, reused between series.
 #[derive(Debug, Default)]
 pub(super) struct SeriesSamples {
-    pub(super) floats: Columns,
-    pub(super) histograms: Vec<HistogramSample>,
+    pub(super) samples: Samples,
     /// Samples that tombstones took.
     pub(super) deleted: u64,
-    part: Columns,
+    part: Samples,
+    decoded: Vec<HistogramSample>,
+    layouts: Layouts,
     spare: Columns,
+}
+
+impl SeriesSamples {
+    /// Turns what a chunk had into points; fails on what the store would refuse.
+    fn take_histograms(&mut self) -> Result<(), Malformed> {
+        for sample in self.decoded.drain(..) {
+            let value = reduced(sample.histogram);
+            if value.validate().is_err() || size(&value) > MAX_BUCKETS {
+                return Err(Malformed("a histogram that breaks a rule"));
+            }
+            let mut fields = Vec::new();
+            fields_into(&value, &mut fields);
+            self.part.histograms.push(Point {
+                at_ms: sample.timestamp_ms,
+                start_ms: sample.start_timestamp_ms,
+                hint: value.hint(),
+                layout: self.layouts.intern(Layout::of(&value)),
+                fields: fields.into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Decides about counter resets as the head does, now that it is known what stands before what.
+    fn decide_resets(&mut self) {
+        let points = &mut self.samples.histograms;
+        for at in 0..points.len() {
+            let (before, now) = points.split_at_mut(at);
+            let hint = decide(before.last().map(view_of), view_of(&now[0]));
+            now[0].hint = hint;
+        }
+    }
+}
+
+fn view_of(point: &Point) -> View<'_> {
+    View {
+        layout: &point.layout,
+        fields: &point.fields,
+        hint: point.hint,
+    }
+}
+
+/// The finest schema that is stored; finer ones are reduced to it.
+const FINEST_SCHEMA: i32 = 8;
+
+fn reduced(value: HistogramValue) -> HistogramValue {
+    match value {
+        HistogramValue::Integer(h) if h.schema > FINEST_SCHEMA => {
+            HistogramValue::Integer(Box::new(h.to_schema(FINEST_SCHEMA)))
+        }
+        HistogramValue::Float(h) if h.schema > FINEST_SCHEMA => {
+            let hint = h.counter_reset_hint;
+            let mut coarse = h.to_schema(FINEST_SCHEMA);
+            coarse.counter_reset_hint = hint;
+            HistogramValue::Float(Box::new(coarse))
+        }
+        other => other,
+    }
 }
 
 impl PrometheusBlock {
@@ -102,8 +165,7 @@ impl PrometheusBlock {
         (min_ms, max_ms): (i64, i64),
         out: &mut SeriesSamples,
     ) -> Result<Option<i64>, Corruption> {
-        out.floats.clear();
-        out.histograms.clear();
+        out.samples.clear();
         out.deleted = 0;
         let mut beyond: Option<i64> = None;
         for chunk in chunks {
@@ -112,32 +174,34 @@ impl PrometheusBlock {
             }
             let (encoding, data) = self.segments.chunk(chunk.reference)?;
             out.part.clear();
-            let (part, histograms) = (&mut out.part, &mut out.histograms);
-            let from = histograms.len();
-            chunk::decode(encoding, data, part, &mut |sample| histograms.push(sample))
-                .map_err(|m| self.segments.undecodable(chunk.reference, m))?;
-            let times = part.times.iter().copied();
-            let new = histograms[from..].iter().map(|s| s.timestamp_ms);
-            let ascending = part.times.is_sorted_by(|a, b| a < b)
-                && histograms[from..].is_sorted_by(|a, b| a.timestamp_ms < b.timestamp_ms);
+            out.decoded.clear();
+            let undecodable = |m| self.segments.undecodable(chunk.reference, m);
+            let histograms = &mut out.decoded;
+            chunk::decode(encoding, data, &mut out.part.floats, &mut |sample| {
+                histograms.push(sample);
+            })
+            .map_err(undecodable)?;
+            out.take_histograms().map_err(undecodable)?;
+            let part = &mut out.part;
+            let times = part.floats.times.iter().copied();
+            let points = part.histograms.iter().map(|p| p.at_ms);
+            let ascending = part.floats.times.is_sorted_by(|a, b| a < b)
+                && part.histograms.is_sorted_by(|a, b| a.at_ms < b.at_ms);
             if !ascending {
-                let found = crate::codec::Malformed("times that do not ascend");
-                return Err(self.segments.undecodable(chunk.reference, found));
+                return Err(undecodable(Malformed("times that do not ascend")));
             }
-            let behind = times.chain(new).filter(|t| *t > max_ms).min();
+            let behind = times.chain(points).filter(|t| *t > max_ms).min();
             beyond = match (beyond, behind) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             };
             part.clip(min_ms, max_ms);
-            merge(&mut out.floats, part, &mut out.spare);
+            // Chunks of blocks that were merged may overlap.
+            merge_samples(&mut out.samples, part, &mut out.spare);
         }
-        out.histograms
-            .retain(|s| (min_ms..=max_ms).contains(&s.timestamp_ms));
-        // Chunks of blocks that were merged may overlap.
-        out.histograms.sort_by_key(|s| s.timestamp_ms);
-        out.histograms.dedup_by_key(|s| s.timestamp_ms);
+        out.layouts.prune();
         self.delete(id, out);
+        out.decide_resets();
         Ok(beyond)
     }
 
@@ -146,14 +210,13 @@ impl PrometheusBlock {
         if ranges.is_empty() {
             return;
         }
-        let before = out.floats.times.len() + out.histograms.len();
-        let kept = |at_ms: i64| {
+        let count = |samples: &Samples| samples.floats.times.len() + samples.histograms.len();
+        let before = count(&out.samples);
+        out.samples.retain(|at_ms| {
             !ranges
                 .iter()
                 .any(|(from, to)| (*from..=*to).contains(&at_ms))
-        };
-        out.floats.retain(kept);
-        out.histograms.retain(|s| kept(s.timestamp_ms));
-        out.deleted = (before - out.floats.times.len() - out.histograms.len()) as u64;
+        });
+        out.deleted = (before - count(&out.samples)) as u64;
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! XOR: `u16 samples`, then a bit stream: `varint t0, 64 bits v0`, `uvarint t1 - t0, value`, and for
 //! each further sample the change of the time difference (`0`; `10` + 14 bits; `110` + 17; `1110` +
-//! 20; `1111` + 64) and the value. XOR2 joins the two into one prefix and may carry start timestamps,
-//! which are read over: no start timestamps of floats are kept here.
+//! 20; `1111` + 64) and the value. XOR2 joins the two into one prefix and may carry start timestamps.
 
 use tenbin_model::{STALE_NAN_BITS, is_stale};
 
@@ -94,6 +93,9 @@ pub(super) fn decode_xor(data: &[u8], out: &mut Columns) -> Result<(), Malformed
         if at > 0 {
             time_ms = time_ms.wrapping_add(difference);
             value = window.read(&mut bits, value)?;
+        }
+        if !out.starts.is_empty() {
+            out.starts.push(0);
         }
         out.times.push(time_ms);
         out.values.push(value);
@@ -189,7 +191,13 @@ pub(super) fn decode_xor2(data: &[u8], out: &mut Columns) -> Result<(), Malforme
         if at > 0 {
             time_ms = time_ms.wrapping_add(difference);
         }
-        start.read(&mut bits, at, time_ms, previous_ms)?;
+        let start_ms = start.read(&mut bits, at, time_ms, previous_ms)?;
+        if start_ms != 0 && out.starts.is_empty() {
+            out.starts.resize(out.times.len(), 0);
+        }
+        if start_ms != 0 || !out.starts.is_empty() {
+            out.starts.push(start_ms);
+        }
         base = value.unwrap_or(base);
         out.times.push(time_ms);
         out.values
@@ -377,6 +385,11 @@ mod tests {
         fn xor2_chunks_come_back((times, values, starts) in samples()) {
             let mut back = Columns::default();
             decode_xor2(&encode_xor2(&times, &values, &starts), &mut back).unwrap();
+            if starts.iter().all(|start| *start == 0) {
+                prop_assert!(back.starts.is_empty());
+            } else {
+                prop_assert_eq!(back.starts, starts);
+            }
             prop_assert_eq!(back.times, times);
             prop_assert_eq!(bits(&back.values), bits(&values));
         }
