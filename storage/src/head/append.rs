@@ -4,6 +4,7 @@
 //! identity table, then labels), then admit its samples. Nothing is changed by the first pass, so it
 //! can be given up and repeated with all lanes locked when a request touches several lanes.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::MutexGuard;
@@ -80,6 +81,13 @@ impl Locked<'_> {
     }
 }
 
+/// Entries for which a thread keeps memory between requests.
+const MAX_KEPT: usize = 1 << 15;
+
+thread_local! {
+    static RESOLVED: Cell<Vec<Resolved>> = const { Cell::new(Vec::new()) };
+}
+
 /// A request with what became of its entries so far.
 struct Pass<'r, R> {
     request: &'r R,
@@ -88,6 +96,17 @@ struct Pass<'r, R> {
     /// Label pairs of the new series.
     pairs: Vec<(&'r str, &'r str)>,
     invalid: Vec<(usize, InvalidLabels)>,
+}
+
+impl<R> Pass<'_, R> {
+    /// Leaves the list's memory to the thread's next request.
+    fn give_back(&mut self) {
+        let mut resolved = std::mem::take(&mut self.resolved);
+        if resolved.capacity() <= MAX_KEPT {
+            resolved.clear();
+            RESOLVED.set(resolved);
+        }
+    }
 }
 
 impl Head {
@@ -138,13 +157,18 @@ impl Head {
     ) -> Option<(AppendReport, Commit)> {
         let mut pass = Pass {
             request,
-            resolved: Vec::with_capacity(request.len()),
+            resolved: RESOLVED.take(),
             new: Vec::new(),
             pairs: Vec::new(),
             invalid: Vec::new(),
         };
-        self.resolve(&mut pass, &mut locked)?;
-        let created = self.create(&pass, &mut locked, home)?;
+        let created = self
+            .resolve(&mut pass, &mut locked)
+            .and_then(|()| self.create(&pass, &mut locked, home));
+        let Some(created) = created else {
+            pass.give_back();
+            return None;
+        };
         let turn = wal.turn();
         let mut admission = Admission {
             head: self,
@@ -202,6 +226,7 @@ impl Head {
         let floats = admission.samples - admission.histograms;
         count(&self.counters.samples, floats);
         count(&self.counters.histograms, admission.histograms);
+        pass.give_back();
         let payload = locked.payload(request.len());
         // Even a request of duplicates waits for what it duplicates.
         let commit = if payload.is_empty() {
