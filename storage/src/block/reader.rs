@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::format::{BlockHeader, HASHES, LAYOUTS, ORDER, PAIRS, TIMES, VALUES};
+use super::format::{BlockHeader, HASHES, LAYOUTS, ORDER, PAIRS, SIDE_INDEX, TIMES, VALUES};
 use super::matches::MatchCache;
 use super::pages::{Pages, PagesError};
 use super::pairs::{NameEntry, decode_names};
@@ -151,7 +151,7 @@ impl Block {
         if record.sample_count > 0 {
             (from, to) = self.floats(&record, (min_ms, max_ms), cache, &mut out.floats)?;
         }
-        if self.pages.header.has_side {
+        if self.pages.section_len(SIDE_INDEX) > 0 {
             let floats = (record.sample_count, from, to);
             let range = (min_ms, max_ms);
             side::read(&self.pages, &self.layouts, ordinal, floats, range, out)?;
