@@ -12,8 +12,13 @@ const ENTRY_BYTES: usize = 24;
 /// Unit of the page checksums, counted from the end of the header.
 pub(crate) const PAGE_BYTES: usize = 64 << 10;
 /// The version that this program writes, and the newest it reads. 2 may have side sections; 3 has more
-/// codecs.
+/// codecs, chained series records and shorter hashes.
 pub(crate) const VERSION: u16 = 3;
+
+/// Bytes of a label hash in [`HASHES`].
+const HASH_BYTES: usize = 10;
+/// The same up to version 2.
+const OLD_HASH_BYTES: usize = 16;
 
 const MAGIC: &[u8; 8] = b"TBNBLK01";
 const END_MAGIC: &[u8; 8] = b"TBNBLKED";
@@ -77,6 +82,20 @@ pub(crate) struct Section {
 pub(crate) enum FormatError {
     Malformed(u64, Malformed),
     TooNew(u16),
+}
+
+/// Bytes of a label hash in a block of this version.
+pub(crate) fn hash_bytes(version: u16) -> usize {
+    if version < 3 {
+        OLD_HASH_BYTES
+    } else {
+        HASH_BYTES
+    }
+}
+
+/// What a block keeps of a label hash, by which its series are known: the low 80 bits.
+pub(crate) fn stored_hash(hash: u128) -> u128 {
+    hash & ((1 << (HASH_BYTES * 8)) - 1)
 }
 
 /// The file name of block `seq`.

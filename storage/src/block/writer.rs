@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::format::{
     BlockHeader, HASHES, HEADER_BYTES, LAYOUTS, ORDER, PAGE_BYTES, PAGE_CHECKSUMS, PAIRS, POSTINGS,
     POSTINGS_DIRECTORY, SERIES, SERIES_STARTS, SIDE, SIDE_INDEX, Section, TIMES, VALUES, VERSION,
-    encode_footer,
+    encode_footer, hash_bytes,
 };
 use super::index::DirectoryEntry;
 use super::series::{SeriesRecord, SeriesWriter};
@@ -197,7 +197,8 @@ impl BlockWriter {
         self.output.put(&self.scratch)?;
         self.values_len += self.scratch.len();
         self.records.push(record);
-        self.hashes.extend_from_slice(&hash.to_le_bytes());
+        let hash = hash.to_le_bytes();
+        self.hashes.extend_from_slice(&hash[..hash_bytes(VERSION)]);
         Ok(())
     }
 
