@@ -19,7 +19,7 @@ const ULP_SCALES: [u8; 4] = [3, 6, 9, 11];
 const CHEAP_PER_CENT: usize = 300;
 
 /// Values on which codecs are tried.
-const WINDOW: usize = 96;
+const WINDOW: usize = 32;
 
 /// Two streams with their heads do not pay for fewer values.
 const MIN_ULP: usize = 12;
