@@ -293,7 +293,7 @@ impl<'a> Writer<'a> {
         let had_spare = self.shared.spare.swap(false, Ordering::AcqRel);
         let spare = dir.join(SPARE_NAME);
         let recycled = had_spare
-            .then(|| vfs.open(&spare, OpenMode::Write).ok())
+            .then(|| vfs.open_log(&spare, OpenMode::Write).ok())
             .flatten();
         let temporary = dir.join(TEMPORARY_NAME);
         let (from, file) = match recycled {
@@ -301,7 +301,7 @@ impl<'a> Writer<'a> {
             None => {
                 // Left over from a crash or from a try that ran out of space.
                 let _ = vfs.remove(&temporary);
-                let created = vfs.open(&temporary, OpenMode::Create);
+                let created = vfs.open_log(&temporary, OpenMode::Create);
                 (&temporary, created.map_err(|e| stop(&e))?)
             }
         };
