@@ -10,6 +10,7 @@ mod histograms;
 mod interchange;
 mod lifecycle;
 mod model;
+mod old_blocks;
 mod queries;
 mod side;
 mod snapshots;
