@@ -1,0 +1,6 @@
+//! Target `block_file`: see `tenbin_storage::fuzzing::block_file`.
+#![no_main]
+
+include!("../src/memory.rs");
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tenbin_storage::fuzzing::block_file(data));

@@ -1,0 +1,6 @@
+//! Target `chunk_decode`: see `tenbin_storage::fuzzing::chunk_decode`.
+#![no_main]
+
+include!("../src/memory.rs");
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tenbin_storage::fuzzing::chunk_decode(data));

@@ -1,0 +1,6 @@
+//! Target `chunk_roundtrip`: see `tenbin_storage::fuzzing::chunk_roundtrip`.
+#![no_main]
+
+include!("../src/memory.rs");
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tenbin_storage::fuzzing::chunk_roundtrip(data));
