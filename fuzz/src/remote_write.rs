@@ -319,7 +319,9 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         }],
     };
     let second = Request2 {
-        symbols: ["", "__name__", "up", "job", "x"].map(str::to_owned).to_vec(),
+        symbols: ["", "__name__", "up", "job", "x"]
+            .map(str::to_owned)
+            .to_vec(),
         timeseries: vec![Series2 {
             labels_refs: vec![1, 2, 3, 4],
             samples: vec![sample],
@@ -339,5 +341,9 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let (first, second) = (first.encode_to_vec(), second.encode_to_vec());
     let packed = snap::raw::Encoder::new().compress_vec(&first);
     let with = |choice: u8, body: &[u8]| [&[choice], body].concat();
-    vec![with(0, &first), with(1, &second), with(128, &packed.unwrap_or_default())]
+    vec![
+        with(0, &first),
+        with(1, &second),
+        with(128, &packed.unwrap_or_default()),
+    ]
 }

@@ -36,7 +36,12 @@ fn assemble(data: &[u8]) -> Vec<u8> {
         let id = u32::from(id & !MISPLACED);
         if id != PAGE_CHECKSUMS && sections.len() < 20 {
             let crc = 0;
-            sections.push(Section { id, crc, offset, len });
+            sections.push(Section {
+                id,
+                crc,
+                offset,
+                len,
+            });
         }
     }
     let hashes = sections.iter().find(|s| s.id == HASHES);
@@ -94,7 +99,10 @@ fn read_all(block: &Block) {
         if let Ok(record) = block.record(ordinal) {
             let _ = block.labels_of(&record.pairs);
         }
-        if block.read(ordinal, i64::MIN, i64::MAX, &mut samples).is_ok() {
+        if block
+            .read(ordinal, i64::MIN, i64::MAX, &mut samples)
+            .is_ok()
+        {
             let floats = &samples.floats;
             assert_eq!(floats.times.len(), floats.values.len());
             assert!(floats.starts.is_empty() || floats.starts.len() == floats.times.len());
@@ -103,7 +111,9 @@ fn read_all(block: &Block) {
                 let _ = point.to_sample().histogram.validate();
             }
             let all = samples.clone();
-            let middle = all.extent().map_or(0, |(first, last)| i64::midpoint(first, last));
+            let middle = all
+                .extent()
+                .map_or(0, |(first, last)| i64::midpoint(first, last));
             let part = block.read(ordinal, i64::MIN, middle, &mut samples);
             if part.is_ok() {
                 let expected = all.floats.times.iter().filter(|t| **t <= middle).count();
@@ -115,7 +125,9 @@ fn read_all(block: &Block) {
     let _ = LabelIndex::names(block, None, &mut |name| names.push(name.to_owned()));
     for name in names.iter().take(16) {
         let mut values = Vec::new();
-        let _ = LabelIndex::values(block, name, None, &mut |value| values.push(value.to_owned()));
+        let _ = LabelIndex::values(block, name, None, &mut |value| {
+            values.push(value.to_owned())
+        });
         let value = values.first().cloned().unwrap_or_default();
         for (op, value) in [
             (MatchOp::Equal, value.as_str()),
@@ -125,7 +137,11 @@ fn read_all(block: &Block) {
         ] {
             let matcher = Matcher::new(op, name, value).expect("a matcher");
             if let Ok(found) = select(block, &[matcher]) {
-                assert!(found.maximum().is_none_or(|last| last < header.series_count));
+                assert!(
+                    found
+                        .maximum()
+                        .is_none_or(|last| last < header.series_count)
+                );
                 let _ = LabelIndex::values(block, name, Some(&found), &mut |_| {});
             }
         }

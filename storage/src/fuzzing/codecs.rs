@@ -111,7 +111,7 @@ fn samples(input: &mut Input<'_>) -> Columns {
         let step = match choice & 3 {
             0 | 1 => 15_000,
             2 => i64::from(input.u16()) + 1,
-            _ => (input.varied() >> 1) as i64 + 1,
+            _ => (input.varied() >> 2) as i64 + 1,
         };
         match choice >> 2 & 7 {
             0 | 1 => {}
@@ -191,7 +191,9 @@ fn head_roundtrip(times: &[i64], floats: &[f64]) {
     }
     let chunk = ChunkBytes::of(&series, &slab).expect("a chunk");
     let (mut back_times, mut back_floats) = (Vec::new(), Vec::new());
-    chunk.decode(&mut back_times, &mut back_floats).expect("an own chunk");
+    chunk
+        .decode(&mut back_times, &mut back_floats)
+        .expect("an own chunk");
     assert_eq!(back_times, times[..taken]);
     assert_eq!(bits(&back_floats), bits(&floats[..taken]));
 }
@@ -210,7 +212,9 @@ fn block_roundtrip(columns: Columns) {
     let map = disk.map_sealed(path).expect("a file");
     let block = Block::open(map, "blocks/fuzz.blk".into()).expect("an own block");
     let mut back = Samples::default();
-    block.read(0, i64::MIN, i64::MAX, &mut back).expect("own samples");
+    block
+        .read(0, i64::MIN, i64::MAX, &mut back)
+        .expect("own samples");
     assert_eq!(back.floats.times, samples.floats.times);
     assert_eq!(bits(&back.floats.values), bits(&samples.floats.values));
     let mut starts = samples.floats.starts.clone();

@@ -91,7 +91,9 @@ pub fn index_sections(data: &[u8]) {
             values.insert(v.to_owned());
         })
         .expect("an intact index");
-        let of_naive = naive.iter().filter_map(|at| labels[*at as usize].get("job"));
+        let of_naive = naive
+            .iter()
+            .filter_map(|at| labels[*at as usize].get("job"));
         assert_eq!(values, of_naive.map(str::to_owned).collect());
     }
     block.check(&mut |damage| panic!("{damage}"));

@@ -107,6 +107,8 @@ fn open(disk: &SimVfs) -> Option<Arc<Db>> {
         retention_ms: 0,
         max_future_ms: 0,
         flush_interval_ms: 1 << 50,
+        // Small files are cheap to simulate.
+        wal_segment_bytes: 8192,
         ..Options::default()
     };
     let progress = Arc::new(ReplayProgress::default());

@@ -9,7 +9,7 @@ use parking_lot::MutexGuard;
 use tenbin_model::write::MetadataEntry;
 use tenbin_model::{Labels, TimeRange};
 
-use crate::exemplars::StoredExemplar;
+use crate::exemplars::{StoredExemplar, check_texts};
 use crate::head::lane::Lane;
 use crate::head::series::HAS_SAMPLES;
 use crate::head::{Head, SeriesRef};
@@ -146,7 +146,7 @@ impl<'a> Applier<'a> {
             texts.push((&*symbol.name, &*symbol.value));
         }
         let ascending = texts.windows(2).all(|w| w[0].0 < w[1].0);
-        if !ascending || texts.iter().any(|(_, value)| value.is_empty()) {
+        if !ascending || check_texts(&texts).is_err() {
             return None;
         }
         let hash = Labels::from_sorted(&texts).hash128();

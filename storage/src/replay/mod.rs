@@ -139,7 +139,16 @@ fn open(vfs: &dyn Vfs, dir: &Path, seq: u64) -> Result<Segment, OpenError> {
     let map = vfs.map_sealed(&path).doing("mapping", &path)?;
     let file = format!("wal/{name}");
     let header = match SegmentHeader::decode(&map, &file) {
-        Ok(header) => Ok(header),
+        Ok(header) if header.seq == seq => Ok(header),
+        Ok(header) => {
+            let found = format!("segment {:016x}", header.seq);
+            Err(Corruption::new(
+                file,
+                16,
+                format!("segment {seq:016x}"),
+                found,
+            ))
+        }
         Err(HeaderError::Corrupt(damage)) => Err(damage),
         Err(HeaderError::TooNew(found)) => {
             return Err(OpenError::TooNew {

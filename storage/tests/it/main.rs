@@ -11,6 +11,8 @@ mod interchange;
 mod lifecycle;
 mod model;
 mod queries;
+mod rich;
+mod rot;
 mod side;
 mod snapshots;
 mod sweep;

@@ -123,8 +123,7 @@ impl World {
                 _ => 0,
             };
             // Floats alone, histograms alone, or both.
-            let as_float =
-                self.random.below(4) >= number as u64 % 4 + u64::from(number % 4 == 3);
+            let as_float = self.random.below(4) >= number as u64 % 4 + u64::from(number % 4 == 3);
             if self.plan.floats && (as_float || !self.plan.histograms) {
                 let value = self.random.value();
                 request.0.push((
