@@ -5,6 +5,7 @@ mod compaction;
 mod crash;
 mod damage;
 mod faults;
+mod fixtures;
 mod harness;
 mod histograms;
 mod interchange;

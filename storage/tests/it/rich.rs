@@ -113,12 +113,20 @@ pub(crate) fn rich() -> Rich {
     // One more frame than the last restart wrote, and one with deletions.
     fill(&db, &mut random, &mut ever, (24, 36));
     db.flush().unwrap();
+    // A block of floats alone, which an older version can read.
+    for i in 0..20 {
+        let request = one(series(6), BASE_MS + 800_000 + i * 1000, i as f64);
+        let (report, commit) = append(&db, &request);
+        commit.wait().unwrap();
+        note(&mut ever, &request, &report);
+    }
+    db.flush().unwrap();
     delete(&db, 0, (3, 6));
     delete(&db, 3, (25, 30));
-    fill(&db, &mut random, &mut ever, (36, 44));
-    delete(&db, 1, (38, 40));
+    fill(&db, &mut random, &mut ever, (41, 49));
+    delete(&db, 1, (43, 45));
     let stats = db.stats();
-    assert!(stats.blocks == 2 && stats.tombstones > 0, "{stats:?}");
+    assert!(stats.blocks == 3 && stats.tombstones > 0, "{stats:?}");
     let (visible, exemplars, helps) = (everything(&db), exemplars(&db), helps(&db));
     assert!(exemplars.len() > 40 && helps.len() >= 7);
     db.close().unwrap();
