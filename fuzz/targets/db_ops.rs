@@ -6,7 +6,8 @@
     reason = "of the test helpers only a part is called"
 )]
 
-include!("../src/memory.rs");
+#[path = "../src/memory.rs"]
+mod memory;
 
 #[path = "../../storage/tests/it/harness.rs"]
 mod harness;

@@ -1,7 +1,8 @@
 //! Target `promql_parse`: see `src/promql_parse.rs`.
 #![no_main]
 
-include!("../src/memory.rs");
+#[path = "../src/memory.rs"]
+mod memory;
 
 #[path = "../src/promql_parse.rs"]
 mod promql_parse;

@@ -3,7 +3,8 @@
 #![no_main]
 #![allow(dead_code, reason = "of the decoders only a part is called")]
 
-include!("../src/memory.rs");
+#[path = "../src/memory.rs"]
+mod memory;
 
 #[path = "../../src/ingest/mod.rs"]
 pub mod ingest;

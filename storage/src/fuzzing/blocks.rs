@@ -126,7 +126,7 @@ fn read_all(block: &Block) {
     for name in names.iter().take(16) {
         let mut values = Vec::new();
         let _ = LabelIndex::values(block, name, None, &mut |value| {
-            values.push(value.to_owned())
+            values.push(value.to_owned());
         });
         let value = values.first().cloned().unwrap_or_default();
         for (op, value) in [

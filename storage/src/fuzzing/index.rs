@@ -72,8 +72,8 @@ pub fn index_sections(data: &[u8]) {
             let name = NAMES[usize::from(choice) % NAMES.len()];
             let pattern = PATTERNS[usize::from(choice / 5) % PATTERNS.len()];
             let matcher = match choice >> 6 {
-                0 => Matcher::new(MatchOp::Equal, name, &value(&mut input)),
-                1 => Matcher::new(MatchOp::NotEqual, name, &value(&mut input)),
+                0 => Matcher::new(MatchOp::Equal, name, value(&mut input)),
+                1 => Matcher::new(MatchOp::NotEqual, name, value(&mut input)),
                 2 => Matcher::new(MatchOp::Regex, name, pattern),
                 _ => Matcher::new(MatchOp::NotRegex, name, pattern),
             };

@@ -1,6 +1,6 @@
 //! A database on a simulated disk, requests made by hand, and the oracle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -304,7 +304,7 @@ pub(crate) fn files(disk: &SimVfs, dir: &str, end: &str) -> Vec<PathBuf> {
 /// A small deterministic generator: of a seed, or of bytes that each decide one choice.
 pub(crate) struct Random {
     state: u64,
-    choices: Option<std::vec::IntoIter<u8>>,
+    choices: Option<VecDeque<u8>>,
 }
 
 impl Random {
@@ -320,17 +320,17 @@ impl Random {
     pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
         Self {
             state: 0,
-            choices: Some(bytes.to_vec().into_iter()),
+            choices: Some(bytes.iter().copied().collect()),
         }
     }
 
     pub(crate) fn is_used_up(&self) -> bool {
-        self.choices.as_ref().is_some_and(|left| left.len() == 0)
+        self.choices.as_ref().is_some_and(VecDeque::is_empty)
     }
 
     pub(crate) fn next(&mut self) -> u64 {
         if let Some(left) = &mut self.choices {
-            let Some(byte) = left.next() else {
+            let Some(byte) = left.pop_front() else {
                 return 0;
             };
             self.state ^= u64::from(byte);
@@ -343,7 +343,7 @@ impl Random {
 
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         match &mut self.choices {
-            Some(left) if bound <= 256 => u64::from(left.next().unwrap_or(0)) % bound,
+            Some(left) if bound <= 256 => u64::from(left.pop_front().unwrap_or(0)) % bound,
             _ => self.next() % bound,
         }
     }
