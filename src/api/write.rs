@@ -14,7 +14,6 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tenbin_storage::{AppendError, Commit, Db};
 
@@ -24,6 +23,7 @@ use crate::ingest::decompress::{DecompressError, snappy};
 use crate::ingest::remote_write_v1::RemoteWriteV1;
 use crate::ingest::remote_write_v2::RemoteWriteV2;
 use crate::limits::WriteLimits;
+use crate::server::buffers::{Buffer, Buffers};
 use crate::server::{App, Peer, Store};
 
 /// Bodies above this many compressed bytes are decoded on a thread of their own instead of the
@@ -62,7 +62,7 @@ pub async fn write(
     let outcome = async {
         let version = check_headers(&parts.headers).map_err(|refusal| (None, refusal))?;
         let failed = |refusal| (Some(version), refusal);
-        let body = read_body(body, &app.write_limits, &parts.headers);
+        let body = read_body(body, &app.write_limits, &app.bodies, &parts.headers);
         let body = body.await.map_err(failed)?;
         let stored = store(&app, db, peer, version, body).await;
         let (outcome, commit) = stored.map_err(failed)?;
@@ -134,8 +134,9 @@ fn check_headers(headers: &HeaderMap) -> Result<Version, Refusal> {
 async fn read_body(
     body: Body,
     limits: &WriteLimits,
+    bodies: &Arc<Buffers>,
     headers: &HeaderMap,
-) -> Result<Bytes, Refusal> {
+) -> Result<Buffer, Refusal> {
     let limit = limits.max_body_bytes;
     let too_large = || {
         Refusal(
@@ -152,14 +153,25 @@ async fn read_body(
     {
         return Err(too_large());
     }
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
-        Err(error) => Err(Refusal(
-            StatusCode::BAD_REQUEST,
-            format!("reading the body: {error}"),
-        )),
+    let mut body = Limited::new(body, limit);
+    let mut gathered = bodies.take();
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => {
+                if let Ok(bytes) = frame.into_data() {
+                    gathered.extend_from_slice(&bytes);
+                }
+            }
+            Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+                return Err(too_large());
+            }
+            Err(error) => {
+                let text = format!("reading the body: {error}");
+                return Err(Refusal(StatusCode::BAD_REQUEST, text));
+            }
+        }
     }
+    Ok(gathered)
 }
 
 async fn store(
@@ -167,7 +179,7 @@ async fn store(
     db: Arc<Db>,
     peer: Peer,
     version: Version,
-    body: Bytes,
+    body: Buffer,
 ) -> Result<(Outcome, Commit), Refusal> {
     // An append waits while the log's writer is far behind: never on an async worker.
     if body.len() <= INLINE_BODY_BYTES && db.wal_queued_bytes() <= INLINE_QUEUED_BYTES {

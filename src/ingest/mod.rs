@@ -6,6 +6,7 @@
 pub mod decompress;
 pub mod histogram;
 pub mod protobuf;
+mod recycle;
 pub mod remote_write_v1;
 pub mod remote_write_v2;
 #[cfg(test)]

@@ -10,6 +10,8 @@
 //! metric_family_name=2, help=4, unit=5}, Label{name=1, value=2}, Sample{value=1 double, timestamp=2 int64}.
 //! Source: <https://prometheus.io/docs/specs/prw/remote_write_spec/>.
 
+use std::cell::RefCell;
+
 use tenbin_model::Sample;
 use tenbin_model::write::{
     Exemplar, HistogramSample, InvalidLabels, MetadataEntry, MetricType, WriteRequest,
@@ -17,9 +19,9 @@ use tenbin_model::write::{
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::DecodeError;
 use super::histogram::decode_histogram;
 use super::protobuf::{Walker, WireError, wire};
+use super::{DecodeError, recycle};
 use crate::limits::WriteLimits;
 
 /// One series of the request.
@@ -37,6 +39,11 @@ struct Entry {
     copied: bool,
 }
 
+thread_local! {
+    static ENTRIES: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
+    static SAMPLES: RefCell<Vec<Sample>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A decoded request that borrows the body.
 #[derive(Debug)]
 pub struct RemoteWriteV1<'a> {
@@ -51,6 +58,13 @@ pub struct RemoteWriteV1<'a> {
     metadata: Vec<MetadataEntry<'a>>,
 }
 
+impl Drop for RemoteWriteV1<'_> {
+    fn drop(&mut self) {
+        recycle::keep(&ENTRIES, std::mem::take(&mut self.entries));
+        recycle::keep(&SAMPLES, std::mem::take(&mut self.samples));
+    }
+}
+
 impl<'a> RemoteWriteV1<'a> {
     /// Walks the decompressed body.
     ///
@@ -60,8 +74,8 @@ impl<'a> RemoteWriteV1<'a> {
         let mut request = Self {
             body,
             limits,
-            entries: Vec::new(),
-            samples: Vec::new(),
+            entries: recycle::take(&ENTRIES),
+            samples: recycle::take(&SAMPLES),
             copied_labels: Vec::new(),
             histograms: Vec::new(),
             exemplars: Vec::new(),

@@ -9,7 +9,7 @@
 //! Sample{value=1 double, timestamp=2, start_timestamp=3}, Exemplar{labels_refs=1, value=2,
 //! timestamp=3}, Metadata{type=1, help_ref=3, unit_ref=4}. Source: <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/>.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use tenbin_model::write::{
     Exemplar, HistogramSample, InvalidLabels, MetadataEntry, MetricType, WriteRequest,
@@ -18,9 +18,9 @@ use tenbin_model::write::{
 use tenbin_model::{METRIC_NAME, Sample};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::DecodeError;
 use super::histogram::decode_histogram;
 use super::protobuf::{Tag, Walker, WireError, wire};
+use super::{DecodeError, recycle};
 use crate::limits::WriteLimits;
 
 /// One series of the request: ranges in the flat lists.
@@ -39,6 +39,12 @@ struct MetadataRefs {
     kind: MetricType,
     help: u32,
     unit: u32,
+}
+
+thread_local! {
+    static ENTRIES: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
+    static REFS: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    static SAMPLES: RefCell<Vec<Sample>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A decoded request that borrows the body.
@@ -66,6 +72,14 @@ fn fold(identity: u64, symbol: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64)
 }
 
+impl Drop for RemoteWriteV2<'_> {
+    fn drop(&mut self) {
+        recycle::keep(&ENTRIES, std::mem::take(&mut self.entries));
+        recycle::keep(&REFS, std::mem::take(&mut self.refs));
+        recycle::keep(&SAMPLES, std::mem::take(&mut self.samples));
+    }
+}
+
 impl<'a> RemoteWriteV2<'a> {
     /// Walks the decompressed body.
     ///
@@ -76,9 +90,9 @@ impl<'a> RemoteWriteV2<'a> {
         let mut request = Self {
             limits,
             symbols: Vec::new(),
-            entries: Vec::new(),
-            refs: Vec::new(),
-            samples: Vec::new(),
+            entries: recycle::take(&ENTRIES),
+            refs: recycle::take(&REFS),
+            samples: recycle::take(&SAMPLES),
             histograms: Vec::new(),
             exemplars: Vec::new(),
             metadata: Vec::new(),

@@ -1,5 +1,6 @@
 //! The running server: shared state, routes, connections, shutdown.
 
+pub mod buffers;
 pub mod cors;
 pub mod listener;
 pub mod router;
@@ -40,6 +41,8 @@ pub struct App {
     pub telemetry: Arc<Telemetry>,
     /// Limits on writes.
     pub write_limits: WriteLimits,
+    /// Memory for the bodies of writes.
+    pub bodies: Arc<buffers::Buffers>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// When the process started, milliseconds since the epoch.
@@ -90,6 +93,7 @@ impl App {
             query_threads: QueryThreads::new(settings.max_concurrent_queries),
             telemetry: Arc::new(Telemetry::default()),
             write_limits: settings.write_limits,
+            bodies: Arc::default(),
             started_ms: clock.now_ms(),
             clock,
             flags: settings.flags,

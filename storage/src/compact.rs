@@ -306,7 +306,10 @@ impl Store {
             let (hash, input, ordinal) = series[0];
             let input = input as usize;
             let known = &mut known_pairs[input];
-            let pairs = own_pairs(&plan.inputs[input].1, ordinal, known, &mut writer)
+            let block = &plan.inputs[input].1;
+            let record = block.record_cached(ordinal, &mut caches[input]);
+            let pairs = record
+                .and_then(|record| own_pairs(block, &record.pairs, known, &mut writer))
                 .map_err(|damage| Failed::Input(input, damage))?;
             io(writer.series(hash, &pairs, &merged))?;
         }
@@ -441,13 +444,12 @@ fn places(inputs: &[(Arc<ListedBlock>, Arc<Block>)]) -> Result<Vec<Vec<Place>>, 
 /// The writer's ids of the pairs of a series.
 fn own_pairs(
     block: &Block,
-    ordinal: u32,
+    pairs: &[u32],
     known: &mut Vec<Option<u32>>,
     writer: &mut BlockWriter,
 ) -> Result<Vec<u32>, Corruption> {
-    let pairs = block.record(ordinal)?.pairs;
     let mut own = Vec::with_capacity(pairs.len());
-    for pair in pairs {
+    for pair in pairs.iter().copied() {
         // Reading the text checks the id, so that a damaged one cannot make the list huge.
         let at = pair as usize;
         if let Some(id) = known.get(at).copied().flatten() {

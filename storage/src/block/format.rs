@@ -13,10 +13,14 @@ pub(crate) const TAIL_BYTES: usize = 24;
 const ENTRY_BYTES: usize = 24;
 /// Unit of the page checksums, counted from the end of the header.
 pub(crate) const PAGE_BYTES: usize = 64 << 10;
-/// The version that this program writes, and the newest it reads. 2 has side sections.
-pub(crate) const VERSION: u16 = 2;
-/// The version that a block without side sections needs to be read.
-const PLAIN_VERSION: u16 = 1;
+/// The version that this program writes, and the newest it reads. 2 may have side sections; 3 has more
+/// codecs, chained series records and shorter hashes.
+pub(crate) const VERSION: u16 = 3;
+
+/// Bytes of a label hash in [`HASHES`].
+const HASH_BYTES: usize = 10;
+/// The same up to version 2.
+const OLD_HASH_BYTES: usize = 16;
 
 const MAGIC: &[u8; 8] = b"TBNBLK01";
 const END_MAGIC: &[u8; 8] = b"TBNBLKED";
@@ -61,8 +65,8 @@ pub(crate) struct BlockHeader {
     pub(crate) series_count: u32,
     pub(crate) sample_count: u64,
     pub(crate) created_ms: i64,
-    /// There are histograms or start timestamps: a reader of version 1 would miss them.
-    pub(crate) has_side: bool,
+    /// Which version a reader has to know.
+    pub(crate) version: u16,
 }
 
 /// A part of a block.
@@ -82,6 +86,20 @@ pub(crate) enum FormatError {
     TooNew(u16),
 }
 
+/// Bytes of a label hash in a block of this version.
+pub(crate) fn hash_bytes(version: u16) -> usize {
+    if version < 3 {
+        OLD_HASH_BYTES
+    } else {
+        HASH_BYTES
+    }
+}
+
+/// What a block keeps of a label hash, by which its series are known: the low 80 bits.
+pub(crate) fn stored_hash(hash: u128) -> u128 {
+    hash & ((1 << (HASH_BYTES * 8)) - 1)
+}
+
 /// The file name of block `seq`.
 pub(crate) fn file_name(seq: u64) -> String {
     format!("{seq:016x}.blk")
@@ -99,12 +117,7 @@ impl BlockHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(MAGIC);
-        let needed = if self.has_side {
-            VERSION
-        } else {
-            PLAIN_VERSION
-        };
-        out.extend_from_slice(&needed.to_le_bytes());
+        out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&[self.level, 0, 0, 0]);
         out.extend_from_slice(&self.seq.to_le_bytes());
@@ -129,7 +142,7 @@ impl BlockHeader {
         }
         let mut fields = Cursor::new(&header[8..]);
         let mut parse = || {
-            let read_version = fields.u16()?;
+            let version = fields.u16()?;
             let _write_version = fields.u16()?;
             let level = fields.u8()?;
             fields.take(3)?;
@@ -141,16 +154,16 @@ impl BlockHeader {
                 series_count: fields.u32()?,
                 sample_count: fields.u64()?,
                 created_ms: fields.i64()?,
-                has_side: read_version > PLAIN_VERSION,
+                version,
             };
-            Ok((read_version, header, fields.u32()?))
+            Ok((header, fields.u32()?))
         };
-        let (read_version, decoded, crc) = parse().map_err(|m| FormatError::Malformed(0, m))?;
+        let (decoded, crc) = parse().map_err(|m| FormatError::Malformed(0, m))?;
         if crc != crc32c::crc32c(&header[..HEADER_BYTES - 4]) {
             return Err(wrong("a valid header checksum"));
         }
-        if read_version > VERSION {
-            return Err(FormatError::TooNew(read_version));
+        if decoded.version > VERSION {
+            return Err(FormatError::TooNew(decoded.version));
         }
         Ok(decoded)
     }
@@ -233,7 +246,7 @@ mod tests {
             series_count: 2,
             sample_count: 11,
             created_ms: 5,
-            has_side: true,
+            version: VERSION,
         };
         let mut file = header.encode();
         file.extend([1; 100]);

@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::format::{BlockHeader, HASHES, LAYOUTS, ORDER, PAIRS, TIMES, VALUES};
+use super::format::{
+    BlockHeader, HASHES, LAYOUTS, ORDER, PAIRS, SIDE_INDEX, TIMES, VALUES, hash_bytes, stored_hash,
+};
 use super::matches::MatchCache;
 use super::pages::{Pages, PagesError};
 use super::pairs::{NameEntry, decode_names};
-use super::series::{self, SeriesRecord};
+use super::series::{RecordCache, SeriesRecord};
 use super::side::{self, Layouts};
 use crate::codec::bytes::Cursor;
 use crate::codec::values::MAX_RUN;
@@ -30,12 +32,15 @@ pub(crate) struct Block {
 
 static NEXT_INSTANCE: AtomicU64 = AtomicU64::new(0);
 
-/// The timestamp column decoded last: series of one target share it, and stand together.
+/// The timestamp column decoded last: series of one target share it, and stand together; and the series
+/// record read last, from which the next ones are read.
 #[derive(Debug)]
 pub(crate) struct ColumnCache {
     instance: u64,
     at: usize,
     times: Vec<i64>,
+    records_of: u64,
+    records: RecordCache,
 }
 
 impl ColumnCache {
@@ -43,6 +48,8 @@ impl ColumnCache {
         instance: u64::MAX,
         at: 0,
         times: Vec::new(),
+        records_of: u64::MAX,
+        records: RecordCache::EMPTY,
     };
 }
 
@@ -62,7 +69,8 @@ impl Block {
         let section = pages.section(PAIRS).map_err(PagesError::Corrupt)?;
         let names =
             decode_names(section).map_err(|m| PagesError::Corrupt(pages.damage(PAIRS, 0, m)))?;
-        if pages.section_len(HASHES) != pages.header.series_count as usize * 16 {
+        let hash_bytes = hash_bytes(pages.header.version);
+        if pages.section_len(HASHES) != pages.header.series_count as usize * hash_bytes {
             let wrong = Malformed("a number of hashes other than of series");
             return Err(PagesError::Corrupt(pages.damage(HASHES, 0, wrong)));
         }
@@ -113,17 +121,31 @@ impl Block {
         self.pages.verify_all()
     }
 
-    /// The label hash of a series.
+    /// The label hash of a series, [`stored_hash`] of it.
     pub(crate) fn hash(&self, ordinal: u32) -> Result<u128, Corruption> {
-        let bytes = self.pages.bytes(HASHES, ordinal as usize * 16, 16)?;
-        Ok(bytes
-            .iter()
-            .rev()
-            .fold(0, |hash, byte| hash << 8 | u128::from(*byte)))
+        let len = hash_bytes(self.pages.header.version);
+        let bytes = self.pages.bytes(HASHES, ordinal as usize * len, len)?;
+        let bytes = bytes.iter().rev();
+        Ok(stored_hash(
+            bytes.fold(0, |hash, byte| hash << 8 | u128::from(*byte)),
+        ))
     }
 
     pub(crate) fn record(&self, ordinal: u32) -> Result<SeriesRecord, Corruption> {
-        series::read(&self.pages, ordinal)
+        LAST_COLUMN.with_borrow_mut(|cache| self.record_cached(ordinal, cache).cloned())
+    }
+
+    /// As [`Block::record`], with a cache of the caller's.
+    pub(crate) fn record_cached<'c>(
+        &self,
+        ordinal: u32,
+        cache: &'c mut ColumnCache,
+    ) -> Result<&'c SeriesRecord, Corruption> {
+        if cache.records_of != self.instance {
+            cache.records.forget();
+            cache.records_of = self.instance;
+        }
+        cache.records.read(&self.pages, ordinal)
     }
 
     /// Replaces `out` by the samples of a series inside `[min_ms, max_ms]`.
@@ -146,12 +168,25 @@ impl Block {
         out: &mut Samples,
     ) -> Result<(), Corruption> {
         out.clear();
-        let record = self.record(ordinal)?;
+        self.record_cached(ordinal, cache)?;
+        let ColumnCache {
+            instance,
+            at,
+            times,
+            records,
+            ..
+        } = cache;
+        let record = records.read(&self.pages, ordinal)?;
         let (mut from, mut to) = (0, 0);
         if record.sample_count > 0 {
-            (from, to) = self.floats(&record, (min_ms, max_ms), cache, &mut out.floats)?;
+            if (*instance, *at) != (self.instance, record.times_at) {
+                *instance = u64::MAX;
+                self.times(record, times)?;
+                (*instance, *at) = (self.instance, record.times_at);
+            }
+            (from, to) = self.floats(record, (min_ms, max_ms), times, &mut out.floats)?;
         }
-        if self.pages.header.has_side {
+        if self.pages.section_len(SIDE_INDEX) > 0 {
             let floats = (record.sample_count, from, to);
             let range = (min_ms, max_ms);
             side::read(&self.pages, &self.layouts, ordinal, floats, range, out)?;
@@ -164,15 +199,9 @@ impl Block {
         &self,
         record: &SeriesRecord,
         (min_ms, max_ms): (i64, i64),
-        cache: &mut ColumnCache,
+        times: &[i64],
         out: &mut Columns,
     ) -> Result<(usize, usize), Corruption> {
-        if (cache.instance, cache.at) != (self.instance, record.times_at) {
-            cache.instance = u64::MAX;
-            self.times(record, &mut cache.times)?;
-            (cache.instance, cache.at) = (self.instance, record.times_at);
-        }
-        let times = &cache.times;
         if times.len() != record.sample_count {
             let wrong = Malformed("a timestamp column of another length");
             return Err(self.pages.damage(TIMES, record.times_at, wrong));

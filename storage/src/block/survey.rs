@@ -3,6 +3,7 @@
 use croaring::Bitmap;
 use hashbrown::HashSet;
 
+use super::format::stored_hash;
 use super::format::{
     HASHES, LAYOUTS, ORDER, PAGE_CHECKSUMS, PAIRS, POSTINGS, POSTINGS_DIRECTORY, SERIES,
     SERIES_STARTS, SIDE, SIDE_INDEX, TIMES, VALUES,
@@ -60,6 +61,9 @@ pub(crate) fn codec_name(code: u8) -> String {
         5 => "XOR",
         6 => "raw",
         7 => "bits",
+        32..64 => return format!("plain integers, scale {}", code - 32),
+        64..128 => return format!("plain constant, scale {}", code - 64),
+        128.. => return format!("constant {}", code - 128),
         other => return format!("codec {other}"),
     };
     name.to_owned()
@@ -152,9 +156,10 @@ impl Block {
         let record = self.record(ordinal)?;
         let labels = self.labels_of(&record.pairs)?;
         let hash = self.hash(ordinal)?;
-        if labels.hash128() != hash {
-            let expected = format!("label hash {:032x} of {labels}", labels.hash128());
-            let found = format!("{hash:032x}");
+        let own = stored_hash(labels.hash128());
+        if own != hash {
+            let expected = format!("label hash {own:020x} of {labels}");
+            let found = format!("{hash:020x}");
             return Err(Corruption::new(&*self.pages.file, 0, expected, found));
         }
         self.read_cached(ordinal, (i64::MIN, i64::MAX), cache, read)?;

@@ -12,8 +12,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::format::{
     BlockHeader, HASHES, HEADER_BYTES, LAYOUTS, ORDER, PAGE_BYTES, PAGE_CHECKSUMS, PAIRS, POSTINGS,
-    POSTINGS_DIRECTORY, SERIES, SERIES_STARTS, SIDE, SIDE_INDEX, Section, TIMES, VALUES,
-    encode_footer,
+    POSTINGS_DIRECTORY, SERIES, SERIES_STARTS, SIDE, SIDE_INDEX, Section, TIMES, VALUES, VERSION,
+    encode_footer, hash_bytes,
 };
 use super::index::DirectoryEntry;
 use super::series::{SeriesRecord, SeriesWriter};
@@ -101,6 +101,7 @@ pub(crate) struct BlockWriter {
     max_ms: i64,
     sample_count: u64,
     scratch: Vec<u8>,
+    chooser: Chooser,
     order: Option<u64>,
     side: SideWriter,
 }
@@ -131,6 +132,7 @@ impl BlockWriter {
             max_ms: i64::MIN,
             sample_count: 0,
             scratch: Vec::new(),
+            chooser: Chooser::default(),
             order: None,
             side: SideWriter::default(),
         })
@@ -187,16 +189,16 @@ impl BlockWriter {
             run_bytes: Vec::new(),
         };
         self.scratch.clear();
-        let mut chooser = Chooser::default();
         for run in samples.values.chunks(MAX_RUN) {
             let before = self.scratch.len();
-            chooser.encode(&mut self.scratch, run);
+            self.chooser.encode(&mut self.scratch, run);
             record.run_bytes.push(self.scratch.len() - before);
         }
         self.output.put(&self.scratch)?;
         self.values_len += self.scratch.len();
         self.records.push(record);
-        self.hashes.extend_from_slice(&hash.to_le_bytes());
+        let hash = hash.to_le_bytes();
+        self.hashes.extend_from_slice(&hash[..hash_bytes(VERSION)]);
         Ok(())
     }
 
@@ -234,8 +236,7 @@ impl BlockWriter {
             put_uvarint(&mut self.scratch, order);
             self.output.section(ORDER, &self.scratch)?;
         }
-        let has_side = !self.side.is_empty();
-        if has_side {
+        if !self.side.is_empty() {
             let (side, index, layouts) = self.side.finish();
             self.output.section(SIDE, &side)?;
             self.output.section(SIDE_INDEX, &index)?;
@@ -265,7 +266,7 @@ impl BlockWriter {
             series_count: self.records.len() as u32,
             sample_count: self.sample_count,
             created_ms,
-            has_side,
+            version: VERSION,
         };
         self.output.file.write_at(0, &header.encode())?;
         self.output.file.sync_data()?;

@@ -3,104 +3,60 @@
 //! Layout: `u8 options` (bits 0-1 delta order, bit 2 divisor present, bits 3-4 form), `uvarint
 //! divisor`?, then the first `order` values as zigzag varints, then the residuals. Form 1, uniform:
 //! one varint for all. Form 2, sparse: `varint common, uvarint n, n x uvarint gap` and the n others
-//! in mini-blocks. Form 0: mini-blocks of up to 64:
+//! in mini-blocks. Form 3: [`super::rice`]. Form 0: mini-blocks of up to 64:
 //! `u8 width | 0x80 if patched, varint min, ceil(len * width / 8) bytes LSB first`, and when patched
 //! `u8 count, u8 high_width, count x u8 position, ceil(count * high_width / 8) bytes of high parts`.
-//! All arithmetic wraps, so every `i64` sequence survives.
+//! All arithmetic wraps, so every `i64` sequence survives. Written by [`super::packer`].
 
-use super::Malformed;
-use super::bytes::{Cursor, put_uvarint, put_varint, uvarint_len, zigzag};
+use super::bytes::Cursor;
+use super::packer::Packer;
+use super::{Malformed, rice};
 
-const MINI: usize = 64;
-const MAX_PATCHES: usize = 12;
-const PATCHED: u8 = 0x80;
-const HAS_DIVISOR: u8 = 4;
-const UNIFORM: u8 = 8;
-const SPARSE: u8 = 16;
+/// Integers of a mini-block.
+pub(super) const MINI: usize = 64;
+pub(super) const PATCHED: u8 = 0x80;
+pub(super) const HAS_DIVISOR: u8 = 4;
+pub(super) const UNIFORM: u8 = 8;
+pub(super) const SPARSE: u8 = 16;
+pub(super) const RICE: u8 = UNIFORM | SPARSE;
 
-/// How a mini-block is packed.
-#[derive(Clone, Copy)]
-struct Packing {
-    width: u32,
-    patches: usize,
-    high_width: u32,
-    min: i64,
-    bytes: usize,
-}
-
-fn bit_width(value: u64) -> u32 {
+/// Bits that a number needs.
+#[inline]
+pub(super) fn bit_width(value: u64) -> u32 {
     64 - value.leading_zeros()
 }
 
-/// The cheapest packing of up to 64 residuals.
-fn packing(residuals: &[i64]) -> Packing {
-    let min = residuals.iter().copied().min().unwrap_or(0);
-    let mut histogram = [0_usize; 65];
-    let mut widest = 0;
-    for residual in residuals {
-        let width = bit_width(residual.wrapping_sub(min) as u64);
-        histogram[width as usize] += 1;
-        widest = widest.max(width);
-    }
-    let head = 1 + uvarint_len(zigzag(min));
-    let plain = head + (residuals.len() * widest as usize).div_ceil(8);
-    let mut best = Packing {
-        width: widest,
-        patches: 0,
-        high_width: 0,
-        min,
-        bytes: plain,
-    };
-    let (mut above, mut width) = (0, widest);
-    while width > 0 {
-        above += histogram[width as usize];
-        width -= 1;
-        if above > MAX_PATCHES {
-            break;
-        }
-        let high_width = widest - width;
-        let bytes = head
-            + (residuals.len() * width as usize).div_ceil(8)
-            + 2
-            + above
-            + (above * high_width as usize).div_ceil(8);
-        if bytes < best.bytes {
-            best = Packing {
-                width,
-                patches: above,
-                high_width,
-                min,
-                bytes,
-            };
-        }
-    }
-    best
+/// Bytes of `count` packed values.
+#[inline]
+pub(super) fn packed_len(count: usize, width: u32) -> usize {
+    (count * width as usize).div_ceil(8)
 }
 
 /// Appends the low `width` bits of each value, least significant bit first.
-fn pack(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: u32) {
+pub(super) fn pack(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: u32) {
     if width == 0 {
         return;
     }
     let mask = u64::MAX >> (64 - width);
-    let (mut window, mut filled) = (0_u128, 0);
+    let (mut window, mut filled) = (0_u64, 0);
     for value in values {
-        window |= u128::from(value & mask) << filled;
+        let value = value & mask;
+        window |= value << filled;
         filled += width;
-        while filled >= 8 {
-            out.push(window as u8);
-            window >>= 8;
-            filled -= 8;
+        if filled >= 64 {
+            out.extend_from_slice(&window.to_le_bytes());
+            filled -= 64;
+            // What did not fit; nothing when the value ended with the window.
+            window = value.checked_shr(width - filled).unwrap_or(0);
         }
     }
-    if filled > 0 {
-        out.push(window as u8);
-    }
+    let bytes = (filled as usize).div_ceil(8);
+    out.extend_from_slice(&window.to_le_bytes()[..bytes]);
 }
 
 /// Reads value `index` of a packed run of `width`-bit values.
 #[inline]
-fn unpack(bytes: &[u8], index: usize, width: u32) -> u64 {
+pub(super) fn unpack(bytes: &[u8], index: usize, width: u32) -> u64 {
     if width == 0 {
         return 0;
     }
@@ -118,23 +74,11 @@ fn unpack(bytes: &[u8], index: usize, width: u32) -> u64 {
     ((u128::from_le_bytes(window) >> shift) as u64) & mask
 }
 
-fn put_minis(out: &mut Vec<u8>, residuals: &[i64]) {
-    for mini in residuals.chunks(MINI) {
-        let p = packing(mini);
-        out.push(p.width as u8 | if p.patches > 0 { PATCHED } else { 0 });
-        put_varint(out, p.min);
-        let offsets = mini.iter().map(|r| r.wrapping_sub(p.min) as u64);
-        pack(out, offsets.clone(), p.width);
-        if p.patches > 0 {
-            let high = offsets
-                .enumerate()
-                .filter(|(_, offset)| bit_width(*offset) > p.width);
-            out.push(p.patches as u8);
-            out.push(p.high_width as u8);
-            out.extend(high.clone().map(|(at, _)| at as u8));
-            pack(out, high.map(|(_, offset)| offset >> p.width), p.high_width);
-        }
-    }
+/// Appends a small encoding of `values`. Who encodes many runs keeps a [`Packer`].
+pub(crate) fn encode(out: &mut Vec<u8>, values: &[i64]) {
+    let mut packer = Packer::default();
+    packer.plan(values);
+    packer.write(out);
 }
 
 fn take_mini(cursor: &mut Cursor<'_>, len: usize, out: &mut Vec<i64>) -> Result<(), Malformed> {
@@ -163,172 +107,6 @@ fn take_mini(cursor: &mut Cursor<'_>, len: usize, out: &mut Vec<i64>) -> Result<
         }
     }
     Ok(())
-}
-
-fn minis_len(residuals: &[i64]) -> usize {
-    residuals.chunks(MINI).map(|mini| packing(mini).bytes).sum()
-}
-
-/// Replaces each value by its difference to the one before, in place; drops the first.
-fn difference(values: &mut Vec<i64>) {
-    for i in (1..values.len()).rev() {
-        values[i] = values[i].wrapping_sub(values[i - 1]);
-    }
-    values.remove(0);
-}
-
-fn common_divisor(values: &[i64]) -> u64 {
-    let mut divisor = 0_u64;
-    for value in values {
-        let (mut a, mut b) = (value.unsigned_abs(), divisor);
-        while a != 0 {
-            (a, b) = (b % a, a);
-        }
-        divisor = b;
-        if divisor == 1 {
-            break;
-        }
-    }
-    divisor
-}
-
-/// How residuals are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Minis,
-    Uniform,
-    /// Most residuals are this.
-    Sparse(i64),
-}
-
-/// The value that more than half of the residuals have, if there is one.
-fn majority(residuals: &[i64]) -> Option<i64> {
-    let (mut candidate, mut lead) = (0, 0_usize);
-    for residual in residuals {
-        if lead == 0 {
-            candidate = *residual;
-        }
-        lead = if *residual == candidate {
-            lead + 1
-        } else {
-            lead - 1
-        };
-    }
-    let count = residuals.iter().filter(|r| **r == candidate).count();
-    (count * 2 > residuals.len()).then_some(candidate)
-}
-
-/// What differs from `common`: gaps between the places, and the values.
-fn outliers(residuals: &[i64], common: i64) -> (Vec<u64>, Vec<i64>) {
-    let (mut gaps, mut values) = (Vec::new(), Vec::new());
-    let mut next = 0;
-    for (at, residual) in residuals.iter().enumerate() {
-        if *residual != common {
-            gaps.push((at - next) as u64);
-            values.push(*residual);
-            next = at + 1;
-        }
-    }
-    (gaps, values)
-}
-
-/// The shortest form and its bytes.
-fn best_form(residuals: &[i64]) -> (Form, usize) {
-    let minis = (Form::Minis, minis_len(residuals));
-    let Some(common) = majority(residuals) else {
-        return minis;
-    };
-    let head = uvarint_len(zigzag(common));
-    let (gaps, values) = outliers(residuals, common);
-    if values.is_empty() {
-        return (Form::Uniform, head);
-    }
-    let gaps_len: usize = gaps.iter().map(|gap| uvarint_len(*gap)).sum();
-    let count_len = uvarint_len(values.len() as u64);
-    let sparse = head + count_len + gaps_len + minis_len(&values);
-    if sparse < minis.1 {
-        (Form::Sparse(common), sparse)
-    } else {
-        minis
-    }
-}
-
-/// Residuals of one delta order, ready to be written.
-struct Candidate {
-    order: usize,
-    divisor: u64,
-    residuals: Vec<i64>,
-    form: Form,
-    bytes: usize,
-}
-
-fn candidate(order: usize, heads: &[i64], residuals: &[i64]) -> Candidate {
-    let divisor = common_divisor(residuals);
-    // i64::MIN has no positive twin, so a divisor must stay inside i64.
-    let divisible = divisor > 1 && i64::try_from(divisor).is_ok();
-    let divisor = if divisible { divisor } else { 1 };
-    let scaled: Vec<i64> = if divisible {
-        residuals.iter().map(|r| r / divisor as i64).collect()
-    } else {
-        residuals.to_vec()
-    };
-    let (form, bytes) = best_form(&scaled);
-    let heads: usize = heads.iter().map(|head| uvarint_len(zigzag(*head))).sum();
-    let divisor_len = if divisible { uvarint_len(divisor) } else { 0 };
-    Candidate {
-        order,
-        divisor,
-        residuals: scaled,
-        form,
-        bytes: bytes + heads + divisor_len,
-    }
-}
-
-/// Appends the smallest encoding of `values`.
-pub(crate) fn encode(out: &mut Vec<u8>, values: &[i64]) {
-    let mut heads = [0_i64; 2];
-    let mut residuals = values.to_vec();
-    let mut best = candidate(0, &[], &residuals);
-    for order in 1..=2 {
-        // Where every residual is the same, another difference cannot be shorter by much.
-        let Some(first) = residuals.first().filter(|_| best.form != Form::Uniform) else {
-            break;
-        };
-        heads[order - 1] = *first;
-        difference(&mut residuals);
-        let next = candidate(order, &heads[..order], &residuals);
-        if next.bytes >= best.bytes {
-            // One more difference would only add noise.
-            break;
-        }
-        best = next;
-    }
-    let divisor_flag = if best.divisor > 1 { HAS_DIVISOR } else { 0 };
-    let form_flag = match best.form {
-        Form::Minis => 0,
-        Form::Uniform => UNIFORM,
-        Form::Sparse(_) => SPARSE,
-    };
-    out.push(best.order as u8 | divisor_flag | form_flag);
-    if best.divisor > 1 {
-        put_uvarint(out, best.divisor);
-    }
-    for head in &heads[..best.order] {
-        put_varint(out, *head);
-    }
-    match best.form {
-        Form::Minis => put_minis(out, &best.residuals),
-        Form::Uniform => put_varint(out, best.residuals[0]),
-        Form::Sparse(common) => {
-            let (gaps, outlying) = outliers(&best.residuals, common);
-            put_varint(out, common);
-            put_uvarint(out, gaps.len() as u64);
-            for gap in gaps {
-                put_uvarint(out, gap);
-            }
-            put_minis(out, &outlying);
-        }
-    }
 }
 
 fn take_minis(cursor: &mut Cursor<'_>, count: usize, out: &mut Vec<i64>) -> Result<(), Malformed> {
@@ -370,8 +148,8 @@ pub(crate) fn decode(
 ) -> Result<(), Malformed> {
     let options = cursor.u8()?;
     let order = usize::from(options & 3);
-    let form = options & (UNIFORM | SPARSE);
-    if order > 2 || options > 31 || form == UNIFORM | SPARSE || order > count {
+    let form = options & RICE;
+    if order > 2 || options > 31 || order > count {
         return Err(Malformed("unknown integer options"));
     }
     let divisor = if options & HAS_DIVISOR != 0 {
@@ -392,6 +170,7 @@ pub(crate) fn decode(
             out.resize(start + count, common);
         }
         SPARSE => take_sparse(cursor, count - order, out)?,
+        RICE => rice::decode(cursor, count - order, out)?,
         _ => take_minis(cursor, count - order, out)?,
     }
     let values = &mut out[start..];

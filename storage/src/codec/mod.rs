@@ -3,7 +3,12 @@
 
 pub(crate) mod bits;
 pub(crate) mod bytes;
+mod chooser;
 pub(crate) mod integers;
+mod packer;
+#[cfg(test)]
+mod reference;
+mod rice;
 pub(crate) mod timestamps;
 pub(crate) mod values;
 mod xor;

@@ -3,24 +3,33 @@
 //! Codecs (the first byte): 0 CONST `f64`; 1 INT: `u8 scale, uvarint exception count, (uvarint
 //! position gap, u64 bits)*, integers` where value = integer / 10^e (scale 0..=15), integer * 10^e
 //! (16 + e) or integer * 10^-e (32 + e: another rounding than the division); 2 DECIMAL CONST: `u8
-//! scale, varint integer`; 4 ULP: as INT, then integers to be added to the bits of the values; 5 XOR;
-//! 6 RAW; 7 BITS: integers that are the values' bits. Linear and sparse runs need no codec of their
+//! scale, varint integer` (read only); 4 ULP: as INT, then integers to be added to the bits of the values; 5 XOR;
+//! 6 RAW; 7 BITS: integers that are the values' bits; 32 + i PLAIN INT: INT without exceptions, at scale i of
+//! [`SCALES`]; 64 + i PLAIN CONST: `varint integer` at scale i; 128 + n SMALL CONST: n. Linear and sparse runs need no codec of their
 //! own: integers have delta orders and a sparse form.
 //!
 //! An exception is a value that the scale does not reproduce (NaN payloads, infinities, -0, odd
 //! fractions); its place in the integers repeats the one before.
 
 use super::Malformed;
-use super::bytes::{Cursor, put_uvarint, put_varint};
+use super::bytes::Cursor;
+pub(crate) use super::chooser::Chooser;
 use super::{integers, xor};
 
-const CONST: u8 = 0;
-const INT: u8 = 1;
-const DECIMAL_CONST: u8 = 2;
-const ULP: u8 = 4;
-const XOR: u8 = 5;
-const RAW: u8 = 6;
-const BITS: u8 = 7;
+pub(super) const CONST: u8 = 0;
+pub(super) const INT: u8 = 1;
+/// Read only; [`PLAIN_CONST`] is what is written.
+pub(super) const DECIMAL_CONST: u8 = 2;
+pub(super) const ULP: u8 = 4;
+pub(super) const XOR: u8 = 5;
+pub(super) const RAW: u8 = 6;
+pub(super) const BITS: u8 = 7;
+/// Plus the place of the scale in [`SCALES`].
+pub(super) const PLAIN_INT: u8 = 0x20;
+/// Plus the place of the scale in [`SCALES`].
+pub(super) const PLAIN_CONST: u8 = 0x40;
+/// Plus the value.
+pub(super) const SMALL_CONST: u8 = 0x80;
 
 /// Longest run that one block of values may hold.
 pub(crate) const MAX_RUN: usize = 1024;
@@ -34,26 +43,20 @@ const INVERSES: [f64; 16] = [
     1e-15,
 ];
 
-/// Scales in the order in which they are tried: likely and small first.
-const SCALES: [u8; 19] = [
+/// Scales in the order in which they are tried: likely and small first. Part of the format.
+pub(super) const SCALES: [u8; 19] = [
     0, 1, 2, 3, 35, 4, 6, 38, 9, 41, 5, 34, 33, 36, 37, 22, 25, 7, 8,
 ];
 
-/// Decimal places tried where values are near decimals, but not exactly.
-const ULP_SCALES: [u8; 4] = [3, 6, 9, 11];
-
-/// At this many bytes per hundred values the decimal integers are good enough.
-const CHEAP_PER_CENT: usize = 300;
-
 /// Above this share of exceptions another codec is better anyway.
-const EXCEPTIONS_PER_CENT: usize = 3;
+pub(super) const EXCEPTIONS_PER_CENT: usize = 3;
 
 /// Integers beyond this are not exact as `f64`.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The factor of a scale and whether integers are multiplied by it.
-fn factor(scale: u8) -> (f64, bool) {
-    let power = POWERS[usize::from(scale & 15)];
+pub(super) fn factor(scale: u8) -> (f64, bool) {
+    let power = power(scale);
     match scale >> 4 {
         0 => (power, false),
         1 => (power, true),
@@ -61,8 +64,13 @@ fn factor(scale: u8) -> (f64, bool) {
     }
 }
 
+/// Ten to the number of decimal places of a scale.
+pub(super) fn power(scale: u8) -> f64 {
+    POWERS[usize::from(scale & 15)]
+}
+
 fn to_integer(value: f64, scale: u8) -> f64 {
-    let power = POWERS[usize::from(scale & 15)];
+    let power = power(scale);
     if scale >> 4 == 1 {
         value / power
     } else {
@@ -71,7 +79,7 @@ fn to_integer(value: f64, scale: u8) -> f64 {
 }
 
 #[inline]
-fn from_integer(integer: i64, (factor, multiply): (f64, bool)) -> f64 {
+pub(super) fn from_integer(integer: i64, (factor, multiply): (f64, bool)) -> f64 {
     if multiply {
         integer as f64 * factor
     } else {
@@ -80,176 +88,15 @@ fn from_integer(integer: i64, (factor, multiply): (f64, bool)) -> f64 {
 }
 
 /// The nearest integer to `value` at `scale`, if it is exact as `f64`.
-fn nearest(value: f64, scale: u8) -> Option<i64> {
+pub(super) fn nearest(value: f64, scale: u8) -> Option<i64> {
     let scaled = to_integer(value, scale).round_ties_even();
     (scaled.abs() <= MAX_EXACT).then_some(scaled as i64)
 }
 
 /// The integer that reproduces the bits of `value` at `scale`.
-fn exact(value: f64, scale: u8) -> Option<i64> {
+pub(super) fn exact(value: f64, scale: u8) -> Option<i64> {
     let integer = nearest(value, scale)?;
     (from_integer(integer, factor(scale)).to_bits() == value.to_bits()).then_some(integer)
-}
-
-/// Integers and exceptions of all values by `integer_of`, or `None` with too many exceptions.
-fn integers_of(
-    values: &[f64],
-    integer_of: impl Fn(f64) -> Option<i64>,
-) -> Option<(Vec<i64>, Vec<usize>)> {
-    let allowed = values.len() * EXCEPTIONS_PER_CENT / 100 + 1;
-    let mut integers = Vec::with_capacity(values.len());
-    let mut exceptions = Vec::new();
-    for (at, value) in values.iter().enumerate() {
-        match integer_of(*value) {
-            Some(integer) => integers.push(integer),
-            None => {
-                exceptions.push(at);
-                if exceptions.len() > allowed {
-                    return None;
-                }
-                integers.push(integers.last().copied().unwrap_or(0));
-            }
-        }
-    }
-    Some((integers, exceptions))
-}
-
-/// Whether a few values spread over the run fit the scale, the cheap test before the full one.
-fn plausible(values: &[f64], scale: u8) -> bool {
-    let step = values.len().div_ceil(16).max(1);
-    let mut misses = 0;
-    for value in values.iter().step_by(step) {
-        misses += usize::from(exact(*value, scale).is_none());
-    }
-    misses <= 1
-}
-
-fn put_exceptions(out: &mut Vec<u8>, values: &[f64], exceptions: &[usize]) {
-    put_uvarint(out, exceptions.len() as u64);
-    let mut next = 0;
-    for at in exceptions {
-        put_uvarint(out, (at - next) as u64);
-        out.extend_from_slice(&values[*at].to_bits().to_le_bytes());
-        next = at + 1;
-    }
-}
-
-/// INT at `scale`, unless too many values do not fit.
-fn encode_int(values: &[f64], scale: u8) -> Option<Vec<u8>> {
-    if !plausible(values, scale) {
-        return None;
-    }
-    let (numbers, exceptions) = integers_of(values, |v| exact(v, scale))?;
-    let mut out = vec![INT, scale];
-    put_exceptions(&mut out, values, &exceptions);
-    integers::encode(&mut out, &numbers);
-    Some(out)
-}
-
-/// ULP at `scale`, unless too many values are no numbers of that size.
-fn encode_ulp(values: &[f64], scale: u8) -> Option<Vec<u8>> {
-    let (numbers, exceptions) = integers_of(values, |v| nearest(v, scale))?;
-    let factor = factor(scale);
-    let mut distances = Vec::with_capacity(values.len());
-    for (value, number) in values.iter().zip(&numbers) {
-        let near = from_integer(*number, factor).to_bits();
-        distances.push(value.to_bits().wrapping_sub(near) as i64);
-    }
-    for at in &exceptions {
-        distances[*at] = 0;
-    }
-    let mut out = vec![ULP, scale];
-    put_exceptions(&mut out, values, &exceptions);
-    integers::encode(&mut out, &numbers);
-    integers::encode(&mut out, &distances);
-    Some(out)
-}
-
-fn encode_bits(values: &[f64]) -> Vec<u8> {
-    let numbers: Vec<i64> = values.iter().map(|v| v.to_bits() as i64).collect();
-    let mut out = vec![BITS];
-    integers::encode(&mut out, &numbers);
-    out
-}
-
-fn encode_const(out: &mut Vec<u8>, value: f64) {
-    let mut short = Vec::new();
-    if let Some((scale, integer)) = SCALES
-        .iter()
-        .find_map(|scale| Some((*scale, exact(value, *scale)?)))
-    {
-        short.extend([DECIMAL_CONST, scale]);
-        put_varint(&mut short, integer);
-    }
-    if short.is_empty() || short.len() > 9 {
-        out.push(CONST);
-        out.extend_from_slice(&value.to_bits().to_le_bytes());
-    } else {
-        out.extend_from_slice(&short);
-    }
-}
-
-/// Chooses codecs; remembers what was best for the run before, of the same series as a rule.
-#[derive(Debug, Default)]
-pub(crate) struct Chooser {
-    last_scale: u8,
-}
-
-impl Chooser {
-    /// Appends the smallest encoding of `values` (1 to [`MAX_RUN`] of them).
-    pub(crate) fn encode(&mut self, out: &mut Vec<u8>, values: &[f64]) {
-        debug_assert!(!values.is_empty() && values.len() <= MAX_RUN);
-        let Some(first) = values.first() else { return };
-        if values.iter().all(|v| v.to_bits() == first.to_bits()) {
-            encode_const(out, *first);
-            return;
-        }
-        let best = self.best(values);
-        if best.len() > values.len() * 8 + 1 {
-            out.push(RAW);
-            out.extend(values.iter().flat_map(|v| v.to_bits().to_le_bytes()));
-        } else {
-            out.extend_from_slice(&best);
-        }
-    }
-
-    fn best(&mut self, values: &[f64]) -> Vec<u8> {
-        // Scales are tried from the likely and small on, so the first that fits is the smallest.
-        let mut best = None;
-        for scale in SCALES {
-            best = encode_int(values, scale);
-            if best.is_some() {
-                break;
-            }
-        }
-        if let Some(int) = &best
-            && int.len() <= values.len() * CHEAP_PER_CENT / 100
-        {
-            return best.unwrap_or_default();
-        }
-        let mut keep = |other: Option<Vec<u8>>| {
-            let Some(other) = other else { return false };
-            let better = best.as_ref().is_none_or(|b| other.len() < b.len());
-            if better {
-                best = Some(other);
-            }
-            better
-        };
-        keep(Some(encode_bits(values)));
-        if keep(encode_ulp(values, self.last_scale)) && self.last_scale != 0 {
-            // What was best for the last run is good here: no other scale is tried.
-        } else {
-            for scale in ULP_SCALES {
-                if scale != self.last_scale && keep(encode_ulp(values, scale)) {
-                    self.last_scale = scale;
-                }
-            }
-        }
-        let mut bits = vec![XOR];
-        xor::encode(&mut bits, values);
-        keep(Some(bits));
-        best.unwrap_or_default()
-    }
 }
 
 fn take_exceptions(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<(usize, f64)>, Malformed> {
@@ -270,6 +117,13 @@ fn take_scale(cursor: &mut Cursor<'_>) -> Result<(f64, bool), Malformed> {
         return Err(Malformed("unknown decimal scale"));
     }
     Ok(factor(scale))
+}
+
+/// The scale at a place of [`SCALES`].
+fn listed_scale(index: u8) -> Result<(f64, bool), Malformed> {
+    let scale = SCALES.get(usize::from(index));
+    let scale = scale.ok_or(Malformed("unknown decimal scale"))?;
+    Ok(factor(*scale))
 }
 
 fn decode_int(
@@ -307,6 +161,23 @@ pub(crate) fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(
     }
     let mut cursor = Cursor::new(bytes);
     match cursor.u8()? {
+        small @ SMALL_CONST.. => {
+            out.resize(out.len() + count, f64::from(small - SMALL_CONST));
+            Ok(())
+        }
+        plain @ PLAIN_CONST..SMALL_CONST => {
+            let scale = listed_scale(plain - PLAIN_CONST)?;
+            let value = from_integer(cursor.varint()?, scale);
+            out.resize(out.len() + count, value);
+            Ok(())
+        }
+        plain @ PLAIN_INT..PLAIN_CONST => {
+            let scale = listed_scale(plain - PLAIN_INT)?;
+            let mut numbers = Vec::with_capacity(count);
+            integers::decode(&mut cursor, count, &mut numbers)?;
+            out.extend(numbers.iter().map(|n| from_integer(*n, scale)));
+            Ok(())
+        }
         CONST => {
             let value = f64::from_bits(cursor.u64()?);
             out.resize(out.len() + count, value);
@@ -354,10 +225,11 @@ mod tests {
 
     #[test]
     fn each_codec_is_chosen_where_it_should_be() {
-        assert_eq!(round_trip(&[4.5; 100])[0], DECIMAL_CONST);
+        assert_eq!(round_trip(&[4.5; 100])[0], PLAIN_CONST + 1);
+        assert_eq!(round_trip(&[1.0; 100]), [SMALL_CONST + 1]);
         assert_eq!(round_trip(&[-0.0; 100])[0], CONST);
         let decimal: Vec<f64> = (0..100).map(|i| f64::from(i * i % 37) / 100.0).collect();
-        assert_eq!(round_trip(&decimal)[0], INT);
+        assert_eq!(round_trip(&decimal)[0], PLAIN_INT + 2);
         let linear: Vec<f64> = (0..512).map(|i| f64::from(i) * 1000.0).collect();
         assert!(round_trip(&linear).len() < 12);
         let mut sum = 0.0;
@@ -373,7 +245,7 @@ mod tests {
         let rare = round_trip(&rare);
         assert!(rare[0] == BITS && rare.len() < 40, "{}", rare.len());
         let products: Vec<f64> = (0..300).map(|i| f64::from(i * i) * 0.001).collect();
-        assert_eq!(round_trip(&products)[..2], [INT, 35]);
+        assert_eq!(round_trip(&products)[0], PLAIN_INT + 4);
         let mut stale = decimal.clone();
         stale[99] = tenbin_model::stale_nan();
         stale[3] = -0.0;

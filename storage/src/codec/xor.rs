@@ -7,6 +7,29 @@ use super::bits::{BitReader, put_bits};
 /// Most bits that one value can take.
 const MAX_VALUE_BITS: usize = 2 + 5 + 6 + 64;
 
+/// Bytes that [`encode`] takes.
+pub(super) fn size(values: &[f64]) -> usize {
+    let (mut bits, mut last, mut lead, mut significant) = (0, 0_u64, 64_u32, 0_u32);
+    for value in values {
+        let xor = value.to_bits() ^ last;
+        last = value.to_bits();
+        if xor == 0 {
+            bits += 1;
+            continue;
+        }
+        let zeros = xor.leading_zeros().min(31);
+        let trail = xor.trailing_zeros();
+        bits += 2;
+        if lead > zeros || 64 - lead - significant > trail {
+            lead = zeros;
+            significant = 64 - lead - trail;
+            bits += 5 + 6;
+        }
+        bits += significant as usize;
+    }
+    bits.div_ceil(8)
+}
+
 /// Appends the coded bits of `values`.
 pub(super) fn encode(out: &mut Vec<u8>, values: &[f64]) {
     let mut buffer = vec![0; (values.len() * MAX_VALUE_BITS).div_ceil(8) + 9];

@@ -4,11 +4,13 @@
 //! identity table, then labels), then admit its samples. Nothing is changed by the first pass, so it
 //! can be given up and repeated with all lanes locked when a request touches several lanes.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::MutexGuard;
+use tenbin_model::labels::hash128_of_sorted;
 use tenbin_model::write::{AppendReport, InvalidLabels, RejectReason, WriteRequest};
-use tenbin_model::{Labels, STALE_NAN_BITS, Sample};
+use tenbin_model::{STALE_NAN_BITS, Sample};
 
 use super::lane::{Lane, Stored};
 use super::series::{HAS_ROW, HAS_SAMPLES, LAST_GONE, LAST_IS_HISTOGRAM};
@@ -80,6 +82,13 @@ impl Locked<'_> {
     }
 }
 
+/// Entries for which a thread keeps memory between requests.
+const MAX_KEPT: usize = 1 << 15;
+
+thread_local! {
+    static RESOLVED: Cell<Vec<Resolved>> = const { Cell::new(Vec::new()) };
+}
+
 /// A request with what became of its entries so far.
 struct Pass<'r, R> {
     request: &'r R,
@@ -88,6 +97,18 @@ struct Pass<'r, R> {
     /// Label pairs of the new series.
     pairs: Vec<(&'r str, &'r str)>,
     invalid: Vec<(usize, InvalidLabels)>,
+    scratch: Vec<u8>,
+}
+
+impl<R> Pass<'_, R> {
+    /// Leaves the list's memory to the thread's next request.
+    fn give_back(&mut self) {
+        let mut resolved = std::mem::take(&mut self.resolved);
+        if resolved.capacity() <= MAX_KEPT {
+            resolved.clear();
+            RESOLVED.set(resolved);
+        }
+    }
 }
 
 impl Head {
@@ -138,13 +159,19 @@ impl Head {
     ) -> Option<(AppendReport, Commit)> {
         let mut pass = Pass {
             request,
-            resolved: Vec::with_capacity(request.len()),
+            resolved: RESOLVED.take(),
             new: Vec::new(),
             pairs: Vec::new(),
             invalid: Vec::new(),
+            scratch: Vec::new(),
         };
-        self.resolve(&mut pass, &mut locked)?;
-        let created = self.create(&pass, &mut locked, home)?;
+        let created = self
+            .resolve(&mut pass, &mut locked)
+            .and_then(|()| self.create(&pass, &mut locked, home));
+        let Some(created) = created else {
+            pass.give_back();
+            return None;
+        };
         let turn = wal.turn();
         let mut admission = Admission {
             head: self,
@@ -202,6 +229,7 @@ impl Head {
         let floats = admission.samples - admission.histograms;
         count(&self.counters.samples, floats);
         count(&self.counters.histograms, admission.histograms);
+        pass.give_back();
         let payload = locked.payload(request.len());
         // Even a request of duplicates waits for what it duplicates.
         let commit = if payload.is_empty() {
@@ -264,7 +292,7 @@ impl Head {
             pass.invalid.push((entry, reason));
             return Resolved::Invalid;
         }
-        let hash = Labels::from_sorted(&labels).hash128();
+        let hash = hash128_of_sorted(&labels, &mut pass.scratch);
         if let Some(at) = self.tables.canonical(hash) {
             return Resolved::Renamed(at, key_hash);
         }
@@ -288,24 +316,30 @@ impl Head {
     ) -> Option<Vec<Option<SeriesRef>>> {
         let mut created = Vec::with_capacity(pass.new.len());
         for new in &pass.new {
-            if let Some(known) = self.tables.canonical(new.hash) {
-                locked.get(known.lane)?;
-                created.push(Some(known));
-                continue;
-            }
             let limit = self.limits.max_series;
             if limit > 0 && self.series_count() >= limit {
-                created.push(None);
+                let known = self.tables.canonical(new.hash);
+                if let Some(known) = known {
+                    locked.get(known.lane)?;
+                }
+                created.push(known);
                 continue;
             }
             let lane = locked.get(home)?;
-            let id = lane.add_series(new.key_hash, new.hash, &pass.pairs[new.pairs.clone()]);
-            let at = SeriesRef { lane: home, id };
-            if self.tables.insert_canonical(new.hash, at).is_some() {
-                // Another lane was faster: take ours back and look again with all lanes locked.
-                lane.remove_series(id);
-                return None;
-            }
+            let pairs = &pass.pairs[new.pairs.clone()];
+            let at = self.tables.canonical_or_insert(new.hash, || SeriesRef {
+                lane: home,
+                id: lane.add_series(new.key_hash, new.hash, pairs),
+            });
+            let at = match at {
+                Ok(at) => at,
+                Err(known) => {
+                    // Twice in the request, or another sender was faster.
+                    locked.get(known.lane)?;
+                    created.push(Some(known));
+                    continue;
+                }
+            };
             self.tables.insert_identity(new.key_hash, at);
             self.series_count.fetch_add(1, Ordering::Relaxed);
             self.lane_series[home as usize].fetch_add(1, Ordering::Relaxed);

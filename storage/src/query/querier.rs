@@ -9,6 +9,7 @@ use tenbin_model::{Matcher, Querier, Queryable, SelectHints, SeriesSet, StoreErr
 use super::matching::{LabelIndex, select};
 use super::merge::Samples;
 use super::set::{Newer, Part, Selection, Source};
+use crate::block::format::stored_hash;
 use crate::db::{Db, ListedBlock, Store};
 
 impl Queryable for Db {
@@ -137,7 +138,8 @@ impl Querier for DbQuerier {
             }
         }
         if !newer.flushes.is_empty() {
-            newer.cuts = self.store.head.cuts(&self.snapshot)?;
+            let cuts = self.store.head.cuts(&self.snapshot)?.into_iter();
+            newer.cuts = cuts.map(|(hash, cut)| (stored_hash(hash), cut)).collect();
         }
         let mut parts = Vec::with_capacity(head.len());
         let mut left = Samples::default();
@@ -158,7 +160,7 @@ impl Querier for DbQuerier {
         }
         for (ordinal, series) in head.iter().enumerate() {
             parts.push(Part {
-                hash: series.hash,
+                hash: stored_hash(series.hash),
                 source: blocks.len() as u32,
                 ordinal: ordinal as u32,
             });

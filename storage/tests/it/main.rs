@@ -11,6 +11,7 @@ mod histograms;
 mod interchange;
 mod lifecycle;
 mod model;
+mod old_blocks;
 mod queries;
 mod rich;
 mod rot;
