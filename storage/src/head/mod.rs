@@ -19,7 +19,7 @@ pub(crate) mod late;
 pub(crate) mod postings;
 pub(crate) mod read;
 pub(crate) mod series;
-mod slab;
+pub(crate) mod slab;
 pub(crate) mod starts;
 mod tables;
 

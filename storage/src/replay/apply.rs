@@ -10,7 +10,7 @@ use tenbin_model::TimeRange;
 use tenbin_model::labels::hash128_of_sorted;
 use tenbin_model::write::MetadataEntry;
 
-use crate::exemplars::StoredExemplar;
+use crate::exemplars::{StoredExemplar, check_texts};
 use crate::head::lane::Lane;
 use crate::head::series::HAS_SAMPLES;
 use crate::head::{Head, SeriesRef};
@@ -149,7 +149,7 @@ impl<'a> Applier<'a> {
             texts.push((&*symbol.name, &*symbol.value));
         }
         let ascending = texts.windows(2).all(|w| w[0].0 < w[1].0);
-        if !ascending || texts.iter().any(|(_, value)| value.is_empty()) {
+        if !ascending || check_texts(&texts).is_err() {
             return None;
         }
         let hash = hash128_of_sorted(&texts, &mut self.scratch);
