@@ -4,7 +4,7 @@ use tenbin_model::{MatchOp, Matcher};
 
 use super::Input;
 use crate::block::format::{BlockHeader, HASHES, PAGE_BYTES, PAGE_CHECKSUMS, Section};
-use crate::block::format::{HEADER_BYTES, encode_footer};
+use crate::block::format::{HEADER_BYTES, VERSION, encode_footer, hash_bytes};
 use crate::block::reader::Block;
 use crate::query::matching::{LabelIndex, select};
 use crate::query::merge::Samples;
@@ -16,11 +16,14 @@ const MAX_SERIES: u32 = 64;
 /// The next section stands where the input says, not where its bytes are.
 const MISPLACED: u8 = 0x80;
 
-/// The file that an input describes: `u8 side, i64 first ms, i64 last ms`, then per section `u8 id` and
+/// The file that an input describes: `u8 version (0: the newest), i64 first ms, i64 last ms`, then per section `u8 id` and
 /// its bytes.
 fn assemble(data: &[u8]) -> Vec<u8> {
     let mut input = Input::new(data);
-    let has_side = input.u8() & 1 == 1;
+    let version = match input.u8() % 4 {
+        0 => VERSION,
+        version => u16::from(version),
+    };
     let (min_ms, max_ms) = (input.u64() as i64, input.u64() as i64);
     let mut body = Vec::new();
     let mut sections: Vec<Section> = Vec::new();
@@ -50,10 +53,10 @@ fn assemble(data: &[u8]) -> Vec<u8> {
         seq: 1,
         min_ms,
         max_ms,
-        series_count: hashes.map_or(0, |s| (s.len / 16) as u32),
+        series_count: hashes.map_or(0, |s| (s.len / hash_bytes(version) as u64) as u32),
         sample_count: 1,
         created_ms: 0,
-        has_side,
+        version,
     };
     let checksums: Vec<u8> = body
         .chunks(PAGE_BYTES)
@@ -77,7 +80,7 @@ fn assemble(data: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 pub(super) fn describe(file: &[u8]) -> Vec<u8> {
     let header = BlockHeader::decode(file).expect("a block");
-    let mut out = vec![u8::from(header.has_side)];
+    let mut out = vec![header.version as u8];
     out.extend_from_slice(&header.min_ms.to_le_bytes());
     out.extend_from_slice(&header.max_ms.to_le_bytes());
     for section in crate::block::format::decode_footer(file).expect("a block") {
