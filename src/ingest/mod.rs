@@ -9,6 +9,8 @@ pub mod protobuf;
 mod recycle;
 pub mod remote_write_v1;
 pub mod remote_write_v2;
+#[cfg(test)]
+mod replay;
 
 /// Why a body is no acceptable request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -405,7 +405,13 @@ fn open_block(
         }
     };
     match Block::open(map, file.clone()) {
-        Ok(block) => Ok(Ok(Arc::new(block))),
+        Ok(block) if block.header().seq == seq => Ok(Ok(Arc::new(block))),
+        Ok(block) => {
+            let found = format!("block {:016x}", block.header().seq);
+            let expected = format!("block {seq:016x}");
+            let at = format::SEQ_OFFSET;
+            Ok(Err(Corruption::new(file, at, expected, found)))
+        }
         Err(PagesError::Corrupt(damage)) => Ok(Err(damage)),
         Err(PagesError::TooNew(found)) => Err(OpenError::TooNew {
             file,

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use tenbin_model::labels::MAX_LABELS_TEXT_BYTES;
 use tenbin_model::write::{ExemplarError, MAX_EXEMPLAR_LABEL_CHARS};
 use tenbin_model::{Labels, Matcher, StoreError, TimeRange};
 
@@ -261,6 +262,18 @@ pub(crate) fn put_labels<'a>(
     }
 }
 
+/// What [`Labels`] takes for granted of texts that ascend by name.
+pub(crate) fn check_texts<S: AsRef<str>>(pairs: &[(&str, S)]) -> Result<(), Malformed> {
+    if pairs.iter().any(|(_, value)| value.as_ref().is_empty()) {
+        return Err(Malformed("a label has no value"));
+    }
+    let bytes: usize = pairs.iter().map(|p| p.0.len() + p.1.as_ref().len()).sum();
+    if bytes > MAX_LABELS_TEXT_BYTES {
+        return Err(Malformed("labels are too long"));
+    }
+    Ok(())
+}
+
 /// Reads labels.
 pub(crate) fn read_labels(cursor: &mut Cursor<'_>) -> Result<Labels, Malformed> {
     let mut pairs = Vec::new();
@@ -270,6 +283,7 @@ pub(crate) fn read_labels(cursor: &mut Cursor<'_>) -> Result<Labels, Malformed> 
     if !pairs.windows(2).all(|w| w[0].0 < w[1].0) {
         return Err(Malformed("label names do not ascend"));
     }
+    check_texts(&pairs)?;
     Ok(Labels::from_sorted(&pairs))
 }
 

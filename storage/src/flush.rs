@@ -40,7 +40,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const LATE_SPAN_MS: i64 = 2 * 60 * 60 * 1000;
 
 /// Most space that a former segment keeps for the next one.
-const SPARE_BYTES: u64 = 1 << 20;
+const SPARE_BYTES: u64 = 128 << 10;
 
 /// What a flush did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -22,6 +22,8 @@ mod delete;
 mod error;
 mod exemplars;
 mod flush;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod head;
 mod histogram;
 pub mod inspect;

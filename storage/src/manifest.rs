@@ -255,9 +255,10 @@ fn parse(bytes: &[u8]) -> Result<ManifestState, ReadError> {
             .map_err(|Malformed(what)| corrupt(at, "known edits", what))?;
         at = end;
     }
-    // A crash can tear only the last frame; a good frame behind a bad one means damage.
+    // A crash can tear only the last frame; a good frame behind a bad one means damage. The first one
+    // was durable before the file got its name.
     let behind = (at + 1..bytes.len()).find(|later| frame_at(bytes, *later).is_some());
-    if behind.is_some() {
+    if behind.is_some() || at == HEADER_BYTES {
         return Err(corrupt(
             at,
             "a frame with a valid checksum",
@@ -367,6 +368,11 @@ impl Manifest {
         for edit in edits {
             self.state.apply(edit.clone());
         }
+        // A frame that says nothing new shows that this one was durable, so that its damage is no torn
+        // tail. It may get lost; the next frame overwrites it.
+        frame.clear();
+        encode_frame(&[Edit::Next(self.state.next_seq)], &mut frame);
+        let _ = self.file.write_at(self.len, &frame);
         Ok(())
     }
 }
@@ -433,14 +439,17 @@ mod tests {
         let (vfs, state) = sample();
         let path = Path::new("d/MANIFEST");
         let bytes = vfs.bytes(path).unwrap();
+        let (_, first_end) = frame_at(&bytes, HEADER_BYTES).unwrap();
+        // The mark at the end: length, checksum, NEXT and a number.
+        let content = bytes.len() - 10;
         for len in 0..bytes.len() {
             match parse(&bytes[..len]) {
-                Ok(shorter) => assert!(len >= HEADER_BYTES && shorter != state),
-                Err(ReadError::Corrupt(_)) => assert!(len < HEADER_BYTES),
+                Ok(found) => assert!(len >= first_end && (found != state || len >= content)),
+                Err(ReadError::Corrupt(_)) => assert!(len < first_end),
                 Err(ReadError::TooNew(_)) => panic!("length {len}"),
             }
         }
-        for at in 0..bytes.len() - 11 {
+        for at in 0..content {
             let mut damaged = bytes.clone();
             damaged[at] ^= 4;
             assert!(parse(&damaged).is_err(), "byte {at}");

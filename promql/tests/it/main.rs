@@ -6,6 +6,7 @@
 )]
 
 mod expressions;
+mod fuzz_corpus;
 mod immediate_names;
 mod limits;
 mod naive;

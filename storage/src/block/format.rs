@@ -5,6 +5,8 @@ use crate::codec::bytes::Cursor;
 
 /// Bytes of the header.
 pub(crate) const HEADER_BYTES: usize = 64;
+/// Where the header has the number of the block.
+pub(crate) const SEQ_OFFSET: u64 = 16;
 /// Bytes at the very end: section count, checksum, file length, magic.
 pub(crate) const TAIL_BYTES: usize = 24;
 /// Bytes of a section table entry.

@@ -15,6 +15,7 @@ use super::reader::Block;
 use crate::codec::Malformed;
 use crate::codec::bytes::Cursor;
 use crate::error::Corruption;
+use crate::exemplars::check_texts;
 use crate::query::matching::LabelIndex;
 
 const ENTRY_BYTES: usize = 9;
@@ -122,6 +123,7 @@ impl Block {
             }
             texts.push((name, value));
         }
+        check_texts(&texts).map_err(|m| self.pages.damage(PAIRS, 0, m))?;
         let borrowed: Vec<(&str, &str)> = texts.iter().map(|(n, v)| (*n, v.as_str())).collect();
         Ok(Labels::from_sorted(&borrowed))
     }

@@ -8,8 +8,9 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::MutexGuard;
+use tenbin_model::labels::hash128_of_sorted;
 use tenbin_model::write::{AppendReport, InvalidLabels, RejectReason, WriteRequest};
-use tenbin_model::{Labels, STALE_NAN_BITS, Sample};
+use tenbin_model::{STALE_NAN_BITS, Sample};
 
 use super::lane::{Lane, Stored};
 use super::series::{HAS_ROW, HAS_SAMPLES, LAST_GONE, LAST_IS_HISTOGRAM};
@@ -96,6 +97,7 @@ struct Pass<'r, R> {
     /// Label pairs of the new series.
     pairs: Vec<(&'r str, &'r str)>,
     invalid: Vec<(usize, InvalidLabels)>,
+    scratch: Vec<u8>,
 }
 
 impl<R> Pass<'_, R> {
@@ -161,6 +163,7 @@ impl Head {
             new: Vec::new(),
             pairs: Vec::new(),
             invalid: Vec::new(),
+            scratch: Vec::new(),
         };
         let created = self
             .resolve(&mut pass, &mut locked)
@@ -289,7 +292,7 @@ impl Head {
             pass.invalid.push((entry, reason));
             return Resolved::Invalid;
         }
-        let hash = Labels::from_sorted(&labels).hash128();
+        let hash = hash128_of_sorted(&labels, &mut pass.scratch);
         if let Some(at) = self.tables.canonical(hash) {
             return Resolved::Renamed(at, key_hash);
         }
@@ -313,24 +316,30 @@ impl Head {
     ) -> Option<Vec<Option<SeriesRef>>> {
         let mut created = Vec::with_capacity(pass.new.len());
         for new in &pass.new {
-            if let Some(known) = self.tables.canonical(new.hash) {
-                locked.get(known.lane)?;
-                created.push(Some(known));
-                continue;
-            }
             let limit = self.limits.max_series;
             if limit > 0 && self.series_count() >= limit {
-                created.push(None);
+                let known = self.tables.canonical(new.hash);
+                if let Some(known) = known {
+                    locked.get(known.lane)?;
+                }
+                created.push(known);
                 continue;
             }
             let lane = locked.get(home)?;
-            let id = lane.add_series(new.key_hash, new.hash, &pass.pairs[new.pairs.clone()]);
-            let at = SeriesRef { lane: home, id };
-            if self.tables.insert_canonical(new.hash, at).is_some() {
-                // Another lane was faster: take ours back and look again with all lanes locked.
-                lane.remove_series(id);
-                return None;
-            }
+            let pairs = &pass.pairs[new.pairs.clone()];
+            let at = self.tables.canonical_or_insert(new.hash, || SeriesRef {
+                lane: home,
+                id: lane.add_series(new.key_hash, new.hash, pairs),
+            });
+            let at = match at {
+                Ok(at) => at,
+                Err(known) => {
+                    // Twice in the request, or another sender was faster.
+                    locked.get(known.lane)?;
+                    created.push(Some(known));
+                    continue;
+                }
+            };
             self.tables.insert_identity(new.key_hash, at);
             self.series_count.fetch_add(1, Ordering::Relaxed);
             self.lane_series[home as usize].fetch_add(1, Ordering::Relaxed);

@@ -105,6 +105,16 @@ impl Dictionary {
         self.pair_ids.find(hash, same).copied()
     }
 
+    /// Whether an id, of this dictionary or not, is that of a pair with at least one series.
+    #[inline]
+    pub(crate) fn is(&self, id: u32, name: &str, value: &str) -> bool {
+        let Some(pair) = self.pairs.get(id as usize) else {
+            return false;
+        };
+        // A pair that was given back has no value.
+        !value.is_empty() && *pair.value == *value && *self.names[pair.name as usize].text == *name
+    }
+
     pub(crate) fn pair(&self, id: u32) -> &Pair {
         &self.pairs[id as usize]
     }

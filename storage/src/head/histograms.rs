@@ -59,6 +59,16 @@ impl Run {
         }
     }
 
+    /// A run of any bytes.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn of_bytes(layout: Arc<Layout>, count: u32, bytes: Vec<u8>) -> Self {
+        Self {
+            count,
+            bytes,
+            ..Self::new(layout, 0)
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.bytes.len() > RUN_BYTES || self.count >= RUN_SAMPLES
     }

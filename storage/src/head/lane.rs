@@ -61,6 +61,8 @@ pub(crate) struct Lane {
     /// Per series: the number of its pairs, then their ids in name order.
     label_arena: Vec<u32>,
     label_garbage: usize,
+    /// Pair ids of the series that was added last; they may mean something else by now.
+    last_pairs: Vec<u32>,
     pub(crate) late: LateSamples,
     pub(crate) flushing_late: LateSamples,
     sealed: HashMap<u32, Vec<ChunkBytes>, foldhash::fast::RandomState>,
@@ -90,6 +92,7 @@ impl Lane {
             dictionary: Dictionary::default(),
             label_arena: Vec::new(),
             label_garbage: 0,
+            last_pairs: Vec::new(),
             late: LateSamples::default(),
             flushing_late: LateSamples::default(),
             sealed: HashMap::default(),
@@ -105,9 +108,17 @@ impl Lane {
 
     /// Adds a series with canonical label pairs.
     pub(crate) fn add_series(&mut self, key_hash: u64, hash: u128, pairs: &[(&str, &str)]) -> u32 {
-        let intern = |(name, value): &(&str, &str)| self.dictionary.intern(name, value);
-        let pairs: Vec<u32> = pairs.iter().map(intern).collect();
-        self.add_series_of(key_hash, hash, &pairs)
+        // Neighbours share most of their pairs, which are then found without a table.
+        let mut ids = std::mem::take(&mut self.last_pairs);
+        ids.resize(pairs.len(), u32::MAX);
+        for (id, (name, value)) in ids.iter_mut().zip(pairs) {
+            if !self.dictionary.is(*id, name, value) {
+                *id = self.dictionary.intern(name, value);
+            }
+        }
+        let series = self.add_series_of(key_hash, hash, &ids);
+        self.last_pairs = ids;
+        series
     }
 
     /// Adds a series with pairs of the dictionary, in name order.

@@ -19,7 +19,7 @@ pub(crate) mod late;
 pub(crate) mod postings;
 pub(crate) mod read;
 pub(crate) mod series;
-mod slab;
+pub(crate) mod slab;
 pub(crate) mod starts;
 mod tables;
 
@@ -156,19 +156,15 @@ impl Head {
         hash: u128,
         add: impl FnOnce(&mut Lane) -> u32,
     ) -> SeriesRef {
-        if let Some(known) = self.tables.canonical(hash) {
-            return known;
-        }
         let mut lane = self.lane(lane);
-        let id = add(&mut lane);
-        let at = SeriesRef {
+        let at = self.tables.canonical_or_insert(hash, || SeriesRef {
             lane: lane.number,
-            id,
+            id: add(&mut lane),
+        });
+        let at = match at {
+            Ok(at) => at,
+            Err(known) => return known,
         };
-        if let Some(faster) = self.tables.insert_canonical(hash, at) {
-            lane.remove_series(id);
-            return faster;
-        }
         self.series_count.fetch_add(1, Ordering::Relaxed);
         self.lane_series[lane.number as usize].fetch_add(1, Ordering::Relaxed);
         at

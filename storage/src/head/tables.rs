@@ -2,6 +2,7 @@
 //! labels are). Sharded; an entry for a lane changes only while that lane is locked.
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use parking_lot::Mutex;
 
 use super::SeriesRef;
@@ -82,15 +83,23 @@ impl Tables {
             .map(|entry| entry.at)
     }
 
-    /// Adds a series, or returns the one that is there.
-    pub(crate) fn insert_canonical(&self, hash: u128, at: SeriesRef) -> Option<SeriesRef> {
+    /// The series that is there, or the one that `create` makes meanwhile.
+    pub(crate) fn canonical_or_insert(
+        &self,
+        hash: u128,
+        create: impl FnOnce() -> SeriesRef,
+    ) -> Result<SeriesRef, SeriesRef> {
         let parts = halves(hash);
         let mut shard = self.canonicals[shard_of(parts[1])].lock();
-        if let Some(entry) = shard.find(parts[0], |entry| entry.hash == parts) {
-            return Some(entry.at);
+        let entry = shard.entry(parts[0], |entry| entry.hash == parts, |e| e.hash[0]);
+        match entry {
+            Entry::Occupied(known) => Err(known.get().at),
+            Entry::Vacant(place) => {
+                let at = create();
+                place.insert(Canonical { hash: parts, at });
+                Ok(at)
+            }
         }
-        shard.insert_unique(parts[0], Canonical { hash: parts, at }, |e| e.hash[0]);
-        None
     }
 
     pub(crate) fn remove_canonical(&self, hash: u128) {
@@ -117,8 +126,8 @@ mod tests {
         assert_eq!(tables.identity(5), Some(b), "another series' entry stays");
         tables.remove_identity(5, b);
         assert_eq!(tables.identity(5), None);
-        assert_eq!(tables.insert_canonical(7 << 64, a), None);
-        assert_eq!(tables.insert_canonical(7 << 64, b), Some(a));
+        assert_eq!(tables.canonical_or_insert(7 << 64, || a), Ok(a));
+        assert_eq!(tables.canonical_or_insert(7 << 64, || b), Err(a));
         tables.remove_canonical(7 << 64);
         assert_eq!(tables.canonical(7 << 64), None);
     }

@@ -10,6 +10,8 @@ mod bytes;
 mod chunk;
 mod error;
 mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod import;
 mod index;
 mod meta;

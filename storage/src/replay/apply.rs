@@ -6,10 +6,11 @@
 
 use hashbrown::HashMap;
 use parking_lot::MutexGuard;
+use tenbin_model::TimeRange;
+use tenbin_model::labels::hash128_of_sorted;
 use tenbin_model::write::MetadataEntry;
-use tenbin_model::{Labels, TimeRange};
 
-use crate::exemplars::StoredExemplar;
+use crate::exemplars::{StoredExemplar, check_texts};
 use crate::head::lane::Lane;
 use crate::head::series::HAS_SAMPLES;
 use crate::head::{Head, SeriesRef};
@@ -99,6 +100,7 @@ pub(crate) struct Applier<'a> {
     /// Newest in-order sample of this segment.
     pub(crate) max_row_ms: i64,
     pub(crate) newest_ms: i64,
+    scratch: Vec<u8>,
 }
 
 impl<'a> Applier<'a> {
@@ -115,6 +117,7 @@ impl<'a> Applier<'a> {
             dropped: 0,
             max_row_ms: i64::MIN,
             newest_ms: i64::MIN,
+            scratch: Vec::new(),
         }
     }
 
@@ -146,10 +149,10 @@ impl<'a> Applier<'a> {
             texts.push((&*symbol.name, &*symbol.value));
         }
         let ascending = texts.windows(2).all(|w| w[0].0 < w[1].0);
-        if !ascending || texts.iter().any(|(_, value)| value.is_empty()) {
+        if !ascending || check_texts(&texts).is_err() {
             return None;
         }
-        let hash = Labels::from_sorted(&texts).hash128();
+        let hash = hash128_of_sorted(&texts, &mut self.scratch);
         drop(texts);
         self.locked = None;
         let mut interned = Vec::with_capacity(pairs.len());

@@ -19,7 +19,7 @@ use crate::manifest::ManifestState;
 use crate::vfs::{Mapped, OpenMode, Vfs};
 use crate::wal::record::RecordReader;
 use crate::wal::scan::{Scan, Step};
-use crate::wal::segment::{self, HEADER_BYTES, HeaderError, SegmentHeader};
+use crate::wal::segment::{self, HeaderError, SegmentHeader};
 use crate::wal::writer::{ClosedSegment, WalPosition};
 
 /// Below this much WAL a second thread is not worth its start.
@@ -125,10 +125,9 @@ pub(crate) fn replay(
             *all = one;
         }
     }
-    let last = segments.len().saturating_sub(1);
-    for (at, (segment, walked)) in segments.into_iter().zip(walked).enumerate() {
+    for (segment, walked) in segments.into_iter().zip(walked) {
         done.position.next_seq = done.position.next_seq.max(segment.seq + 1);
-        settle(vfs, dir, segment, walked, at == last, &mut done)?;
+        settle(vfs, dir, segment, walked, &mut done)?;
     }
     Ok(done)
 }
@@ -139,7 +138,16 @@ fn open(vfs: &dyn Vfs, dir: &Path, seq: u64) -> Result<Segment, OpenError> {
     let map = vfs.map_sealed(&path).doing("mapping", &path)?;
     let file = format!("wal/{name}");
     let header = match SegmentHeader::decode(&map, &file) {
-        Ok(header) => Ok(header),
+        Ok(header) if header.seq == seq => Ok(header),
+        Ok(header) => {
+            let found = format!("segment {:016x}", header.seq);
+            Err(Corruption::new(
+                file,
+                16,
+                format!("segment {seq:016x}"),
+                found,
+            ))
+        }
         Err(HeaderError::Corrupt(damage)) => Err(damage),
         Err(HeaderError::TooNew(found)) => {
             return Err(OpenError::TooNew {
@@ -270,7 +278,6 @@ fn settle(
     dir: &Path,
     segment: Segment,
     walked: Walked,
-    is_last: bool,
     done: &mut Replayed,
 ) -> Result<(), OpenError> {
     let path = dir.join(&segment.name);
@@ -280,13 +287,8 @@ fn settle(
         max_row_ms: walked.max_row_ms,
         damaged: !walked.damage.is_empty(),
     };
+    // Header and end mark are durable before a segment gets its name.
     if let Err(damage) = segment.header {
-        let frames = segment.map.get(HEADER_BYTES..).unwrap_or_default();
-        if is_last && frames.iter().all(|byte| *byte == 0) {
-            // The crash came before the header was durable: nothing was ever in it.
-            vfs.remove(&path).doing("removing", &path)?;
-            return Ok(());
-        }
         closed.damaged = true;
         done.corruptions.push(damage);
     }

@@ -5,6 +5,7 @@
 //! bytes and length survive a power cut; after `sync_dir` the entries of a directory do; anything
 //! else may reach the medium in any order or not at all.
 
+mod direct;
 mod mmap;
 mod os;
 mod sim;
@@ -42,6 +43,15 @@ pub trait Vfs: Send + Sync {
     /// # Errors
     /// As the medium says.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>>;
+
+    /// Opens a file for a log: writes go forward, each may turn what stands behind it, up to the next
+    /// 4 KiB boundary, into zeros, and syncs are many.
+    ///
+    /// # Errors
+    /// As the medium says.
+    fn open_log(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
+        self.open(path, mode)
+    }
 
     /// Renames a file, replacing the target at once, or a directory, whose target must not exist.
     ///

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 
+use super::direct::DirectFile;
 use super::{FileLock, Mapped, OpenMode, Vfs, VfsFile};
 
 /// The real file system.
@@ -32,6 +33,25 @@ impl Vfs for OsVfs {
             }
         }
         Ok(Arc::new(OsFile(options.open(path)?)))
+    }
+
+    fn open_log(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
+        match DirectFile::open(path, mode) {
+            Ok(file) => Ok(Arc::new(file)),
+            // Not every file system can do it, and some say so only after creating the file.
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                ) =>
+            {
+                if mode == OpenMode::Create {
+                    let _ = fs::remove_file(path);
+                }
+                self.open(path, mode)
+            }
+            Err(e) => Err(e),
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -117,6 +137,16 @@ fn entries(dir: &Path, wanted: fn(&fs::FileType) -> bool) -> io::Result<Vec<Stri
     Ok(names)
 }
 
+/// Reserves space for the first `len` bytes.
+pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), 0, len) {
+        Ok(()) => Ok(()),
+        // Not every file system can reserve; a sparse file then has to do.
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(len),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 struct OsFile(File);
 
 impl VfsFile for OsFile {
@@ -129,12 +159,7 @@ impl VfsFile for OsFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
-            Ok(()) => Ok(()),
-            // Not every file system can reserve; a sparse file then has to do.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.0.set_len(len),
-            Err(errno) => Err(errno.into()),
-        }
+        allocate(&self.0, len)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {

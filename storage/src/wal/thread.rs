@@ -24,12 +24,15 @@ use crate::vfs::{OpenMode, VfsFile};
 /// Encoded frames are written when this much has gathered, even without a sync.
 const WRITE_BYTES: usize = 4 << 20;
 
-/// A segment's file is made longer by the first step, later by the second.
-const STEPS: [u64; 2] = [1 << 20, 4 << 20];
+/// A segment's file is made longer by these steps, small at first.
+const STEPS: [u64; 3] = [128 << 10, 1 << 20, 4 << 20];
 
-/// Between two syncs at least this much time passes, so that a stream of small requests costs
-/// a bounded number of them.
+/// So long after a sync the next one waits for as many requests as the last one let go, so that a
+/// stream of small requests shares syncs.
 const GATHER: Duration = Duration::from_millis(2);
+
+/// Beyond so many requests nobody is waited for.
+const MAX_WANTED: usize = 64;
 
 /// Zeros behind the last frame: where they stand, no frame of the file's former life is looked at.
 const END_BYTES: usize = FRAME_HEADER_BYTES;
@@ -66,6 +69,8 @@ pub(super) struct Writer<'a> {
     written_lsn: u64,
     durable_lsn: u64,
     since_sync: Stopwatch,
+    /// Requests that the last round took.
+    last_frames: usize,
     no_space: bool,
 }
 
@@ -85,6 +90,7 @@ impl<'a> Writer<'a> {
             written_lsn: start,
             durable_lsn: start,
             since_sync: Stopwatch::start(),
+            last_frames: 0,
             no_space: false,
         }
     }
@@ -143,15 +149,23 @@ impl<'a> Writer<'a> {
                 _ => self.shared.wake.wait(&mut queue),
             }
         }
-        let urgent = |item: &Item| matches!(item, Item::Sync { .. });
-        if self.shared.sync == WalSync::Group && !queue.items.iter().any(urgent) {
-            // Right after a sync others are about to follow: one more for all of them.
-            let left = GATHER.saturating_sub(self.since_sync.elapsed());
-            if !left.is_zero() && !queue.closing {
-                drop(queue);
-                std::thread::sleep(left);
-                queue = self.shared.queue.lock();
+        if self.shared.sync == WalSync::Group {
+            // Right after a sync those that it let go are about to send again: one more for all of
+            // them, as soon as as many are there.
+            queue.wanted = self.last_frames;
+            let plain = |item: &Item| matches!(item, Item::Frame { .. });
+            while queue.items.len() < queue.wanted
+                && queue.items.iter().all(plain)
+                && !queue.closing
+            {
+                let left = GATHER.saturating_sub(self.since_sync.elapsed());
+                if left.is_zero() || self.shared.wake.wait_for(&mut queue, left).timed_out() {
+                    break;
+                }
             }
+            queue.wanted = 0;
+            let frames = queue.items.iter().filter(|item| plain(item)).count();
+            self.last_frames = frames.min(MAX_WANTED);
         }
         self.pending.append(&mut queue.items);
         queue.closing
@@ -238,7 +252,11 @@ impl<'a> Writer<'a> {
     /// Makes the file at least `len` bytes long, by whole steps of zeros.
     fn reserve(&mut self, file: &dyn VfsFile, len: u64) -> io::Result<()> {
         while self.reserved < len {
-            let step = STEPS[usize::from(self.reserved >= STEPS[1])];
+            let step = match self.reserved {
+                0..1_048_576 => STEPS[0],
+                1_048_576..4_194_304 => STEPS[1],
+                _ => STEPS[2],
+            };
             let step = step.min(self.shared.segment_bytes.max(HEADER_BYTES as u64));
             file.write_at(self.reserved, &vec![0; step as usize])?;
             self.reserved += step;
@@ -293,7 +311,7 @@ impl<'a> Writer<'a> {
         let had_spare = self.shared.spare.swap(false, Ordering::AcqRel);
         let spare = dir.join(SPARE_NAME);
         let recycled = had_spare
-            .then(|| vfs.open(&spare, OpenMode::Write).ok())
+            .then(|| vfs.open_log(&spare, OpenMode::Write).ok())
             .flatten();
         let temporary = dir.join(TEMPORARY_NAME);
         let (from, file) = match recycled {
@@ -301,7 +319,7 @@ impl<'a> Writer<'a> {
             None => {
                 // Left over from a crash or from a try that ran out of space.
                 let _ = vfs.remove(&temporary);
-                let created = vfs.open(&temporary, OpenMode::Create);
+                let created = vfs.open_log(&temporary, OpenMode::Create);
                 (&temporary, created.map_err(|e| stop(&e))?)
             }
         };

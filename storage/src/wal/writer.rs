@@ -39,6 +39,8 @@ pub(super) struct Queue {
     pub(super) items: VecDeque<Item>,
     next_lsn: u64,
     pub(super) closing: bool,
+    /// The writer gathers requests and wants to be woken by this many.
+    pub(super) wanted: usize,
 }
 
 /// Counters of the WAL since start.
@@ -130,6 +132,7 @@ impl Wal {
                 }]),
                 next_lsn: position.next_lsn,
                 closing: false,
+                wanted: 0,
             }),
             wake: Condvar::new(),
             drained: Condvar::new(),
@@ -321,8 +324,11 @@ impl WalTurn<'_> {
         let lsn = queue.next_lsn;
         queue.next_lsn += 1;
         queue.items.push_back(Item::Frame { lsn, payload });
+        let wake = queue.items.len() >= queue.wanted;
         drop(queue);
-        shared.wake.notify_one();
+        if wake {
+            shared.wake.notify_one();
+        }
         Commit::new(Arc::clone(&shared.commits), lsn)
     }
 }

@@ -94,7 +94,7 @@ fn a_compaction_that_fails_anywhere_loses_nothing() {
 fn a_damaged_block_stays_alone() {
     let disk = SimVfs::new();
     let db = open(&disk, &options()).unwrap();
-    let mut random = Random(5);
+    let mut random = Random::new(5);
     // Large enough that values and index are in different pages.
     for block in 0..4_i64 {
         for i in 0..60_i64 {

@@ -88,7 +88,12 @@ fn a_wal_cut_anywhere_opens_with_a_prefix() {
         let now: usize = found.values().map(std::collections::BTreeMap::len).sum();
         assert!(now >= held, "a longer log never holds less");
         held = now;
-        assert_eq!(db.stats().corruptions, [], "a cut is what a crash does");
+        let damaged = !db.stats().corruptions.is_empty();
+        assert_eq!(
+            damaged,
+            len < 64,
+            "a cut behind the header is what a crash does"
+        );
     }
 }
 

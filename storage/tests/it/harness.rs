@@ -1,6 +1,6 @@
 //! A database on a simulated disk, requests made by hand, and the oracle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -301,19 +301,51 @@ pub(crate) fn files(disk: &SimVfs, dir: &str, end: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// A small deterministic generator.
-pub(crate) struct Random(pub(crate) u64);
+/// A small deterministic generator: of a seed, or of bytes that each decide one choice.
+pub(crate) struct Random {
+    state: u64,
+    choices: Option<VecDeque<u8>>,
+}
 
 impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            state: seed,
+            choices: None,
+        }
+    }
+
+    /// Takes its choices from bytes, and when these are used up always the first.
+    #[allow(dead_code, reason = "used by the fuzz target that includes this file")]
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        Self {
+            state: 0,
+            choices: Some(bytes.iter().copied().collect()),
+        }
+    }
+
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.choices.as_ref().is_some_and(VecDeque::is_empty)
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        if let Some(left) = &mut self.choices {
+            let Some(byte) = left.pop_front() else {
+                return 0;
+            };
+            self.state ^= u64::from(byte);
+        }
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        match &mut self.choices {
+            Some(left) if bound <= 256 => u64::from(left.pop_front().unwrap_or(0)) % bound,
+            _ => self.next() % bound,
+        }
     }
 
     pub(crate) fn value(&mut self) -> f64 {

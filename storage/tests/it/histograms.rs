@@ -197,7 +197,7 @@ fn a_float_staleness_marker_ends_a_histogram() {
 fn histograms_live_through_flushes_and_compactions() {
     let disk = SimVfs::new();
     let db = open(&disk, &options()).unwrap();
-    let mut random = Random(5);
+    let mut random = Random::new(5);
     let mut oracle = Contents::new();
     for round in 0..6_i64 {
         for step in 0..40_i64 {

@@ -17,7 +17,7 @@ const BASE_MS: i64 = START_MS / 86_400_000 * 86_400_000 - 900_000;
 fn filled(disk: &SimVfs) -> (Arc<Db>, Contents) {
     let db = open(disk, &options()).unwrap();
     let mut oracle = Contents::new();
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     for i in 0..540_i64 {
         for number in 0..5 {
             let value = random.value();

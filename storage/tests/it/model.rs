@@ -1,16 +1,103 @@
 //! Random operations against a map: appends, late samples, duplicates, conflicts, flushes,
-//! compactions, deletions, retention, clean reopen and crash.
+//! compactions, deletions, retention, clean reopen, and crash, also while recovering from one.
+//!
+//! Most seeds switch some kinds of operations and samples off and weigh the others anew, so that
+//! unusual mixtures come up. `TENBIN_MODEL_SEEDS` (how many), `TENBIN_MODEL_FIRST`,
+//! `TENBIN_MODEL_STEPS` and `TENBIN_MODEL_THREADS` make the run longer.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tenbin_model::write::{HistogramSample, RejectReason};
 use tenbin_model::{MatchOp, Matcher, Sample, TimeRange};
-use tenbin_storage::vfs::{CrashMode, SimVfs};
+use tenbin_storage::vfs::{CrashMode, SimFault, SimVfs};
 
 use crate::harness::*;
 
 const SERIES: u64 = 12;
 const RETENTION_MS: i64 = 3_000_000;
 
+/// What a step does.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Append,
+    Flush,
+    Retention,
+    Compact,
+    Clean,
+    Reopen,
+    Crash,
+    CrashInRecovery,
+    Delete,
+    Jump,
+}
+
+const KINDS: [(Kind, u64); 10] = [
+    (Kind::Append, 80),
+    (Kind::Flush, 6),
+    (Kind::Retention, 2),
+    (Kind::Compact, 2),
+    (Kind::Clean, 1),
+    (Kind::Reopen, 4),
+    (Kind::Crash, 2),
+    (Kind::CrashInRecovery, 1),
+    (Kind::Delete, 2),
+    (Kind::Jump, 1),
+];
+
+/// Most crashes while recovering from a crash.
+const MAX_CRASH_DEPTH: u64 = 3;
+
+/// What one run does, and how often.
+struct Plan {
+    weights: [u64; KINDS.len()],
+    late: bool,
+    floats: bool,
+    histograms: bool,
+    /// Whether answers are compared after every step.
+    checks_always: bool,
+}
+
+impl Plan {
+    /// A quarter of the runs does everything, a quarter crashes most of the time; all others do a
+    /// random part of it.
+    fn new(random: &mut Random) -> Self {
+        let mut weights = KINDS.map(|(_, weight)| weight);
+        let form = random.below(4);
+        if form > 0 {
+            for weight in &mut weights[1..] {
+                *weight = [0, 0, 1, 5, 20][random.below(5) as usize];
+            }
+            weights[0] = 20 + random.below(40);
+        }
+        if form == 1 {
+            weights[Kind::Crash as usize] = 30;
+            weights[Kind::CrashInRecovery as usize] = 30;
+        }
+        let floats = form == 0 || random.below(4) > 0;
+        Self {
+            weights,
+            late: form == 0 || random.below(3) > 0,
+            floats,
+            histograms: form == 0 || !floats || random.below(2) > 0,
+            checks_always: random.below(4) == 0,
+        }
+    }
+
+    fn kind(&self, random: &mut Random) -> Kind {
+        let mut left = random.below(self.weights.iter().sum());
+        for ((kind, _), weight) in KINDS.iter().zip(self.weights) {
+            if left < weight {
+                return *kind;
+            }
+            left -= weight;
+        }
+        Kind::Append
+    }
+}
+
 struct World {
+    plan: Plan,
     disk: SimVfs,
     db: std::sync::Arc<tenbin_storage::Db>,
     oracle: Contents,
@@ -23,6 +110,7 @@ impl World {
         let mut request = Request::default();
         for _ in 0..=self.random.below(8) {
             let late_ms = match self.random.below(6) {
+                _ if !self.plan.late => 0,
                 0 => self.random.below(1_700_000) as i64,
                 1 => self.random.below(4_000_000) as i64,
                 2 => 15_000 * self.random.below(20) as i64,
@@ -35,7 +123,8 @@ impl World {
                 _ => 0,
             };
             // Floats alone, histograms alone, or both.
-            if self.random.below(4) >= number as u64 % 4 + u64::from(number % 4 == 3) {
+            let as_float = self.random.below(4) >= number as u64 % 4 + u64::from(number % 4 == 3);
+            if self.plan.floats && (as_float || !self.plan.histograms) {
                 let value = self.random.value();
                 request.0.push((
                     series(number),
@@ -89,7 +178,9 @@ impl World {
     }
 
     /// Appends without waiting, then cuts the power: each request is there whole or not at all.
-    fn crash(&mut self) {
+    ///
+    /// With `in_recovery` the power goes again, up to three times, after some of the writes of the start.
+    fn crash(&mut self, in_recovery: bool) {
         let mut open_requests = Vec::new();
         for _ in 0..self.random.below(4) {
             let request = self.request();
@@ -98,9 +189,15 @@ impl World {
             note(&mut stored, &request, &report);
             open_requests.push(stored);
         }
-        let mode = [CrashMode::DropAll, CrashMode::KeepAll, CrashMode::Random]
-            [self.random.below(3) as usize];
-        self.disk = self.disk.crash(mode, self.random.next());
+        self.cut_power();
+        if in_recovery {
+            for _ in 0..=self.random.below(MAX_CRASH_DEPTH) {
+                let last = self.disk.write_count() + self.random.below(12);
+                self.disk.set_fault(Some(SimFault::EioFrom(last)));
+                drop(open(&self.disk, &retaining()));
+                self.cut_power();
+            }
+        }
         self.db = open(&self.disk, &retaining()).unwrap();
         let visible = everything(&self.db);
         for request in open_requests {
@@ -128,6 +225,12 @@ impl World {
             }
         }
         assert_eq!(self.db.stats().corruptions, [], "a crash is no corruption");
+    }
+
+    fn cut_power(&mut self) {
+        let mode = [CrashMode::DropAll, CrashMode::KeepAll, CrashMode::Random]
+            [self.random.below(3) as usize];
+        self.disk = self.disk.crash(mode, self.random.next());
     }
 
     /// Deletes some series' samples inside a range, or all of them.
@@ -184,6 +287,31 @@ impl World {
         self.oracle.retain(|_, samples| !samples.is_empty());
     }
 
+    fn step(&mut self, kind: Kind) {
+        match kind {
+            Kind::Append => self.append(),
+            Kind::Flush => {
+                self.db.flush().unwrap();
+            }
+            Kind::Retention => self.retention(),
+            Kind::Clean => {
+                self.db.clean_tombstones().unwrap();
+                assert_eq!(self.db.stats().tombstones, 0);
+            }
+            Kind::Compact => {
+                self.db.compact().unwrap();
+            }
+            Kind::Reopen => {
+                self.db.close().unwrap();
+                self.db = open(&self.disk, &retaining()).unwrap();
+            }
+            Kind::Crash => self.crash(false),
+            Kind::CrashInRecovery => self.crash(true),
+            Kind::Delete => self.delete(),
+            Kind::Jump => self.now_ms += 1_900_000,
+        }
+    }
+
     fn check(&mut self) {
         assert_same(&everything(&self.db), &self.oracle);
         let a = self.now_ms - self.random.below(5_000_000) as i64;
@@ -205,39 +333,26 @@ fn retaining() -> tenbin_storage::Options {
     }
 }
 
-fn run(seed: u64, steps: usize) {
+/// Runs until `steps` are done or the choices are used up; counts the steps of each kind.
+pub(crate) fn run(mut random: Random, steps: usize, counts: &mut [u64; KINDS.len()]) {
     let disk = SimVfs::new();
+    let plan = Plan::new(&mut random);
     let mut world = World {
+        plan,
         db: open(&disk, &retaining()).unwrap(),
         disk,
         oracle: Contents::new(),
         now_ms: START_MS,
-        random: Random(seed),
+        random,
     };
     for _ in 0..steps {
-        match world.random.below(100) {
-            0..80 => world.append(),
-            80..86 => {
-                world.db.flush().unwrap();
-            }
-            86..88 => world.retention(),
-            88..90 => {
-                if world.random.below(3) == 0 {
-                    world.db.clean_tombstones().unwrap();
-                    assert_eq!(world.db.stats().tombstones, 0);
-                } else {
-                    world.db.compact().unwrap();
-                }
-            }
-            90..94 => {
-                world.db.close().unwrap();
-                world.db = open(&world.disk, &retaining()).unwrap();
-            }
-            94..97 => world.crash(),
-            97..99 => world.delete(),
-            _ => world.now_ms += 1_900_000,
+        if world.random.is_used_up() {
+            break;
         }
-        if world.random.below(8) == 0 {
+        let kind = world.plan.kind(&mut world.random);
+        counts[kind as usize] += 1;
+        world.step(kind);
+        if world.plan.checks_always || world.random.below(8) == 0 {
             world.check();
         }
     }
@@ -245,11 +360,79 @@ fn run(seed: u64, steps: usize) {
     assert_eq!(world.db.verify(), []);
 }
 
+/// As [`run`], with choices from bytes: the fuzz target `db_ops`.
+pub(crate) fn run_bytes(data: &[u8]) {
+    run(Random::of_bytes(data), 60, &mut [0; KINDS.len()]);
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
 #[test]
 fn random_operations_agree_with_a_map() {
-    let seeds = std::env::var("TENBIN_MODEL_SEEDS").map_or(24, |s| s.parse().unwrap());
-    for seed in 0..seeds {
-        println!("seed {seed}");
-        run(seed, 150);
+    let first = setting("TENBIN_MODEL_FIRST", 0);
+    let seeds = setting("TENBIN_MODEL_SEEDS", 40);
+    let steps = setting("TENBIN_MODEL_STEPS", 60);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = setting("TENBIN_MODEL_THREADS", cores as u64);
+    let next = AtomicU64::new(first);
+    let failed = AtomicBool::new(false);
+    let totals = Mutex::new([0; KINDS.len()]);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut counts = [0; KINDS.len()];
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + seeds || failed.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let one = || run(Random::new(seed), steps as usize, &mut counts);
+                    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(one)).is_err() {
+                        failed.store(true, Ordering::Relaxed);
+                        println!(
+                            "failed: TENBIN_MODEL_FIRST={seed} TENBIN_MODEL_SEEDS=1 \
+                             TENBIN_MODEL_STEPS={steps}"
+                        );
+                    }
+                }
+                let mut totals = totals.lock().unwrap();
+                totals.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
+            });
+        }
+    });
+    assert!(!failed.load(Ordering::Relaxed), "a seed fails, see above");
+    let totals = totals.into_inner().unwrap();
+    let counts: Vec<(Kind, u64)> = KINDS.iter().map(|k| k.0).zip(totals).collect();
+    println!("steps: {counts:?}");
+    assert!(
+        seeds < 40 || totals.iter().all(|count| *count > 0),
+        "every kind of step comes up: {counts:?}"
+    );
+}
+
+/// Replays the committed inputs of the fuzz target `db_ops`; seeds are written as for the other targets.
+#[test]
+fn committed_choices_agree_with_a_map() {
+    let fuzz = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    let corpus = fuzz.join("corpus/db_ops");
+    if std::env::var_os("TENBIN_FUZZ_SEEDS").is_some() {
+        std::fs::create_dir_all(&corpus).unwrap();
+        for seed in 0..8 {
+            let mut random = Random::new(seed);
+            let choices: Vec<u8> = (0..300).map(|_| random.next() as u8).collect();
+            std::fs::write(corpus.join(format!("seed-{seed}")), choices).unwrap();
+        }
     }
+    let mut count = 0;
+    for dir in [corpus, fuzz.join("regressions/db_ops")] {
+        for file in std::fs::read_dir(dir).into_iter().flatten() {
+            let path = file.unwrap().path();
+            println!("{}", path.display());
+            run_bytes(&std::fs::read(path).unwrap());
+            count += 1;
+        }
+    }
+    assert!(count > 0, "no seeds");
 }

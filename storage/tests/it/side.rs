@@ -41,7 +41,7 @@ fn helps(db: &Db) -> BTreeSet<(String, String)> {
 #[test]
 fn what_was_acknowledged_comes_back() {
     for seed in 0..12 {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut disk = SimVfs::new();
         let mut db = open(&disk, &options()).unwrap();
         let (mut oracle, mut known_helps) = (Found::new(), BTreeSet::new());

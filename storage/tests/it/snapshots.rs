@@ -30,7 +30,7 @@ fn queriers_keep_what_they_saw() {
     for seed in 0..12 {
         let disk = SimVfs::new();
         let db = open(&disk, &options()).unwrap();
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut oracle = Contents::new();
         let mut now_ms = START_MS;
         let mut open_queriers: Vec<(Box<dyn Querier>, Contents)> = Vec::new();
