@@ -160,6 +160,7 @@ impl Operation {
     ) -> Result<Presence, EvalError> {
         let mut failed = Presence::none(out.steps());
         for step in mask.iter() {
+            notes.set_step(step);
             let value = |operand: &Operand<'_>| match operand.histogram(step) {
                 Some(histogram) => SampleValue::Histogram(Arc::clone(histogram)),
                 None => SampleValue::Float(operand.float(step)),

@@ -89,6 +89,7 @@ impl Evaluator<'_> {
         let inputs = totals(&all, grid);
         let drops_name = changes_meaning(binary.op) || binary.return_bool;
         let mut kept = Vec::with_capacity(all.len());
+        self.notes.begin_operation();
         for mut series in all {
             self.budget.check()?;
             let before = series.size();
@@ -102,6 +103,7 @@ impl Evaluator<'_> {
             }
             kept.push(series);
         }
+        self.notes.end_operation();
         // Prometheus holds operands, those of the step at hand once more, and results.
         let scalar = grid.steps as u64 + 1;
         self.budget.touch(inputs.0 + inputs.1 + scalar)?;

@@ -233,7 +233,9 @@ impl Evaluator<'_> {
             sides.forget_from(found.step);
         }
         let pairs = self.pairs_of(&sides, &many_numbers, &one_numbers)?;
+        self.notes.begin_operation();
         let result = self.combine_pairs(binary, &sides, &pairs, &mut ambiguity, grid)?;
+        self.notes.end_operation();
         if let Some(found) = ambiguity {
             return Err(EvalError::Execution(found.text));
         }

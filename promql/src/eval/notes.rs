@@ -4,6 +4,7 @@
 //! merges. Two kinds gather figures over all their occurrences and become text at the end. Source:
 //! Prometheus `util/annotations`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use hashbrown::HashMap;
@@ -46,6 +47,15 @@ pub(crate) struct Notes {
     plain: HashMap<(Severity, String), (usize, Span)>,
     monotonicity: HashMap<String, MonotonicityNote>,
     overlaps: HashMap<String, OverlapNote>,
+    /// While a binary operation is at work: its last remark at each step.
+    last_of_step: Option<LastOfStep>,
+}
+
+/// Of the remarks of a binary operation at one step only the last one counts.
+#[derive(Debug, Default)]
+struct LastOfStep {
+    step: usize,
+    remarks: BTreeMap<usize, (Severity, String, Span)>,
 }
 
 /// What a histogram operation is called in annotations.
@@ -76,7 +86,31 @@ fn for_metric(name: &str) -> String {
 }
 
 impl Notes {
+    /// From here to [`Notes::end_operation`] only the last remark at each step counts.
+    pub(crate) fn begin_operation(&mut self) {
+        self.last_of_step = Some(LastOfStep::default());
+    }
+
+    /// Remarks made from here on are about `step`.
+    pub(crate) fn set_step(&mut self, step: usize) {
+        if let Some(last) = &mut self.last_of_step {
+            last.step = step;
+        }
+    }
+
+    /// Takes over the last remarks of all steps.
+    pub(crate) fn end_operation(&mut self) {
+        let remarks = self.last_of_step.take().unwrap_or_default().remarks;
+        for (severity, text, span) in remarks.into_values() {
+            self.add(severity, text, span);
+        }
+    }
+
     fn add(&mut self, severity: Severity, text: String, span: Span) {
+        if let Some(last) = &mut self.last_of_step {
+            last.remarks.insert(last.step, (severity, text, span));
+            return;
+        }
         let order = self.plain.len();
         self.plain
             .entry((severity, text))
@@ -391,6 +425,21 @@ mod tests {
         ));
         let warnings = all.render(Severity::Warning, "abcdef", 0);
         assert!(warnings[0].ends_with("for metric \"x\" (3 occurrences) (1:4)"));
+    }
+
+    #[test]
+    fn an_operation_remarks_once_per_step() {
+        let mut notes = Notes::default();
+        let span = Span::default();
+        notes.begin_operation();
+        for (step, right) in [(1, "float"), (0, "float"), (0, "histogram")] {
+            notes.set_step(step);
+            notes.incompatible_types("histogram", "^", right, span);
+        }
+        notes.end_operation();
+        let texts = notes.finish().render(Severity::Info, "", 0);
+        assert_eq!(texts.len(), 2);
+        assert!(texts[0].contains("histogram ^ histogram"), "{texts:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use hashbrown::{HashMap, HashSet};
 use tenbin_model::labels::LabelsBuilder;
-use tenbin_model::{Labels, METRIC_NAME, MatchOp, Matcher};
+use tenbin_model::{Labels, METRIC_NAME, MatchOp, Matcher, SampleBuffer};
 
 use crate::error::EvalError;
 use crate::eval::Evaluator;
@@ -137,15 +137,9 @@ pub(crate) fn info(
     join_duplicates(result).map(Data::Vector)
 }
 
-/// Reads the info series of all base series that are none themselves.
-fn find_infos(
-    evaluator: &mut Evaluator<'_>,
-    call: &Call<'_>,
-    base: &[Series],
-    is_info: &[bool],
-    wanted: &Wanted<'_>,
-    grid: &Grid,
-) -> Result<Vec<InfoSeries>, EvalError> {
+/// Matchers for the info series of all base series that are none themselves; `None` when no base
+/// series can have any.
+fn info_matchers(base: &[Series], is_info: &[bool], wanted: &Wanted<'_>) -> Option<Vec<Matcher>> {
     let mut matchers = Vec::new();
     let mut any = false;
     for label in IDENTIFYING {
@@ -165,56 +159,79 @@ fn find_infos(
         // Should the pattern be too large, more series are read than needed.
         matchers.extend(matcher(MatchOp::Regex, label, &patterns.join("|")).ok());
     }
-    if !any {
-        return Ok(Vec::new());
-    }
     matchers.extend(wanted.data.iter().map(|m| (*m).clone()));
     matchers.extend(wanted.names.iter().cloned());
+    any.then_some(matchers)
+}
+
+/// Reads the info series of all base series that are none themselves.
+fn find_infos(
+    evaluator: &mut Evaluator<'_>,
+    call: &Call<'_>,
+    base: &[Series],
+    is_info: &[bool],
+    wanted: &Wanted<'_>,
+    grid: &Grid,
+) -> Result<Vec<InfoSeries>, EvalError> {
+    let Some(matchers) = info_matchers(base, is_info, wanted) else {
+        return Ok(Vec::new());
+    };
     let set = evaluator.select(&matchers, grid, "info", 0)?;
     let range = evaluator.lookback_range(call.info_time, grid);
-    let lookback_ms = evaluator.options.lookback_ms;
     let mut samples = std::mem::take(&mut evaluator.buffer);
     let mut infos = Vec::new();
     for at in 0..set.len() {
         evaluator.budget.check()?;
         set.read(at, range, &mut samples)?;
-        let mut times = vec![0; grid.steps];
-        let mut present = Presence::none(grid.steps);
-        let mut has_histogram = false;
-        let tally = &mut evaluator.tally;
-        current_values(
-            &samples,
-            grid,
-            call.info_time,
-            lookback_ms,
-            |step, found| match found {
-                Found::Float(at, _) => {
-                    times[step] = samples.timestamps_ms[at];
-                    present.set(step);
-                    tally.sample(step, 1);
-                }
-                Found::Histogram(..) => has_histogram = true,
-            },
-        );
-        let labels = set.labels(at)?;
-        if has_histogram {
-            return Err(failed(format!(
-                "this should be an info metric, with float samples: {labels}"
-            )));
-        }
-        if !present.is_empty() {
-            evaluator.budget.charge(present.count() as u64)?;
-            infos.push(InfoSeries {
-                labels,
-                times,
-                present,
-            });
+        let info = info_series(evaluator, call, set.labels(at)?, &samples, grid)?;
+        if !info.present.is_empty() {
+            evaluator.budget.charge(info.present.count() as u64)?;
+            infos.push(info);
         }
     }
     evaluator.buffer = samples;
     let held: u64 = infos.iter().map(|info| info.present.count() as u64).sum();
     evaluator.budget.release(held);
     Ok(infos)
+}
+
+/// At which steps an info series has a current sample, and of what time.
+fn info_series(
+    evaluator: &mut Evaluator<'_>,
+    call: &Call<'_>,
+    labels: Labels,
+    samples: &SampleBuffer,
+    grid: &Grid,
+) -> Result<InfoSeries, EvalError> {
+    let mut info = InfoSeries {
+        labels,
+        times: vec![0; grid.steps],
+        present: Presence::none(grid.steps),
+    };
+    let mut has_histogram = false;
+    let lookback_ms = evaluator.options.lookback_ms;
+    let tally = &mut evaluator.tally;
+    current_values(
+        samples,
+        grid,
+        call.info_time,
+        lookback_ms,
+        |step, found| match found {
+            Found::Float(at, _) => {
+                info.times[step] = samples.timestamps_ms[at];
+                info.present.set(step);
+                tally.sample(step, 1);
+            }
+            Found::Histogram(..) => has_histogram = true,
+        },
+    );
+    if has_histogram {
+        return Err(failed(format!(
+            "this should be an info metric, with float samples: {}",
+            info.labels
+        )));
+    }
+    Ok(info)
 }
 
 /// For every signature the info series that counts at each step.

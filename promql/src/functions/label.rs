@@ -29,6 +29,7 @@ pub(crate) fn label_replace(
     let replacement = text_arg(call, 2)?;
     let source = text_arg(call, 3)?;
     let pattern = text_arg(call, 4)?;
+    // Prometheus accepts what only compiles inside the group that it puts around, like `a)|(b`.
     let regex = Regex::new(pattern).map_err(|_| {
         EvalError::Execution(format!(
             "invalid regular expression in label_replace(): {pattern}"

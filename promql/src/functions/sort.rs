@@ -118,14 +118,18 @@ fn sorted_by_label(
     let mut all = evaluator.eval_vector(&call.args[0], grid)?;
     warn_in_range_query(evaluator, call, grid);
     if grid.is_instant() {
-        all.sort_by(|a, b| {
-            let order = names
-                .iter()
-                .map(|name| natural_order(a.labels.value_of(name), b.labels.value_of(name)))
-                .find(|order| order.is_ne())
-                .unwrap_or_else(|| a.labels.cmp(&b.labels));
+        let less = |a: &Series, b: &Series| match deciding(&names, a, b) {
+            Some((a, b)) => precedes(a, b) != descending,
+            None => (a.labels.cmp(&b.labels) == Ordering::Less) != descending,
+        };
+        let order = |a: &Series, b: &Series| {
+            let (x, y) = (&a.labels, &b.labels);
+            let order =
+                deciding(&names, a, b).map_or(Ordering::Equal, |(a, b)| natural_order(a, b));
+            let order = order.then_with(|| x.cmp(y));
             if descending { order.reverse() } else { order }
-        });
+        };
+        sort_like_go(&mut all, less, order);
     }
     Ok(Data::Vector(all))
 }
@@ -146,6 +150,12 @@ pub(crate) fn sort_by_label_desc(
     sorted_by_label(evaluator, call, grid, true)
 }
 
+/// The values of the first label by which two series differ.
+fn deciding<'s>(names: &[&str], a: &'s Series, b: &'s Series) -> Option<(&'s str, &'s str)> {
+    let values = |name: &&str| (a.labels.value_of(name), b.labels.value_of(name));
+    names.iter().map(values).find(|(a, b)| a != b)
+}
+
 /// Splits a text into runs of digits and runs of other characters.
 fn runs(text: &str) -> Vec<&str> {
     let bytes = text.as_bytes();
@@ -160,21 +170,44 @@ fn runs(text: &str) -> Vec<&str> {
     runs
 }
 
-/// Texts in the order of their runs: digits by number, others by bytes.
-fn natural_order(a: &str, b: &str) -> Ordering {
-    if a == b {
-        return Ordering::Equal;
+/// A run as Go's `Atoi` reads it.
+fn number(run: &str) -> Option<i64> {
+    let digits = run.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| run.parse().ok()).flatten()
+}
+
+/// Whether `facette/natsort` puts one text before another that differs from it. It does not order
+/// everything: nothing is before or after the empty text, and of `01` and `1` each is before the
+/// other.
+fn precedes(a: &str, b: &str) -> bool {
+    let (left, right) = (runs(a), runs(b));
+    for (at, x) in left.iter().enumerate() {
+        let Some(y) = right.get(at) else {
+            return false;
+        };
+        let equal = match (number(x), number(y)) {
+            (Some(m), Some(n)) if m != n => return m < n,
+            (Some(_), Some(_)) => true,
+            _ if x != y => return x < y,
+            _ => true,
+        };
+        if equal && at + 1 == left.len() {
+            return true;
+        }
     }
+    false
+}
+
+/// An order of all texts that agrees with [`precedes`] where that one is an order.
+fn natural_order(a: &str, b: &str) -> Ordering {
     let (left, right) = (runs(a), runs(b));
     for (x, y) in left.iter().zip(&right) {
-        if x == y {
-            continue;
-        }
-        let order = match (x.parse::<u64>(), y.parse::<u64>()) {
-            (Ok(m), Ok(n)) if m != n => m.cmp(&n),
-            // Equal numbers written differently: the shorter first.
-            (Ok(_), Ok(_)) => x.len().cmp(&y.len()),
-            _ => x.cmp(y),
+        let are_digits = [x, y].map(|run| run.bytes().all(|byte| byte.is_ascii_digit()));
+        let order = if are_digits == [true, true] {
+            let (m, n) = (x.trim_start_matches('0'), y.trim_start_matches('0'));
+            m.len().cmp(&n.len()).then_with(|| m.cmp(n))
+        } else {
+            x.cmp(y)
         };
         if order.is_ne() {
             return order;
@@ -194,6 +227,17 @@ mod tests {
         assert_eq!(natural_order("1.10", "1.9"), Ordering::Greater);
         assert_eq!(natural_order("", "a"), Ordering::Less);
         assert_eq!(natural_order("b", "a1"), Ordering::Greater);
+    }
+
+    #[test]
+    fn texts_precede_each_other_as_in_natsort() {
+        assert!(precedes("a2", "a10") && !precedes("a10", "a2"));
+        assert!(precedes("1.9", "1.10") && precedes("a", "a1") && !precedes("a1", "a"));
+        assert!(precedes("01", "1") && precedes("1", "01"));
+        assert!(!precedes("", "a") && !precedes("a", ""));
+        // Beyond 63 bits digits are text.
+        assert!(precedes("18446744073709551615", "9") && precedes("9", "10"));
+        assert!(precedes("a01b", "a1c") && !precedes("a1c", "a01b"));
     }
 
     #[test]

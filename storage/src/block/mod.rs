@@ -9,6 +9,7 @@ pub(crate) mod index;
 mod matches;
 pub(crate) mod pages;
 pub(crate) mod pairs;
+mod pending;
 pub(crate) mod reader;
 pub(crate) mod series;
 pub(crate) mod side;

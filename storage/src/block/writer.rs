@@ -16,8 +16,10 @@ use super::format::{
     encode_footer, hash_bytes,
 };
 use super::index::DirectoryEntry;
+use super::pending::{PairLists, PendingSeries};
 use super::series::{SeriesRecord, SeriesWriter};
 use super::side::SideWriter;
+use crate::codec::Malformed;
 use crate::codec::bytes::put_uvarint;
 use crate::codec::timestamps;
 use crate::codec::values::{Chooser, MAX_RUN};
@@ -94,7 +96,8 @@ pub(crate) struct BlockWriter {
     known_times: HashMap<(u128, usize), usize>,
     /// Pair text to provisional id.
     pair_ids: HashMap<(Box<str>, Box<str>), u32, foldhash::fast::RandomState>,
-    records: Vec<SeriesRecord>,
+    pending: PendingSeries,
+    record: SeriesRecord,
     hashes: Vec<u8>,
     values_len: usize,
     min_ms: i64,
@@ -125,7 +128,8 @@ impl BlockWriter {
             times: Vec::new(),
             known_times: HashMap::new(),
             pair_ids: HashMap::default(),
-            records: Vec::new(),
+            pending: PendingSeries::default(),
+            record: SeriesRecord::default(),
             hashes: Vec::new(),
             values_len: 0,
             min_ms: i64::MAX,
@@ -148,7 +152,7 @@ impl BlockWriter {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.pending.len() == 0
     }
 
     /// The provisional id of a label pair.
@@ -171,7 +175,7 @@ impl BlockWriter {
         let Some((first, last)) = samples.extent() else {
             return Ok(());
         };
-        self.side.series(self.records.len() as u32, samples);
+        self.side.series(self.pending.len() as u32, samples);
         let histograms = samples.histograms.len();
         let samples = &samples.floats;
         self.min_ms = self.min_ms.min(first);
@@ -181,13 +185,12 @@ impl BlockWriter {
             0 => 0,
             _ => self.times_column(&samples.times),
         };
-        let mut record = SeriesRecord {
-            pairs: pairs.to_vec(),
-            sample_count: samples.times.len(),
-            times_at,
-            values_at: self.values_len,
-            run_bytes: Vec::new(),
-        };
+        let record = &mut self.record;
+        record.pairs.clear();
+        record.pairs.extend_from_slice(pairs);
+        record.sample_count = samples.times.len();
+        (record.times_at, record.values_at) = (times_at, self.values_len);
+        record.run_bytes.clear();
         self.scratch.clear();
         for run in samples.values.chunks(MAX_RUN) {
             let before = self.scratch.len();
@@ -196,7 +199,7 @@ impl BlockWriter {
         }
         self.output.put(&self.scratch)?;
         self.values_len += self.scratch.len();
-        self.records.push(record);
+        self.pending.push(record);
         let hash = hash.to_le_bytes();
         self.hashes.extend_from_slice(&hash[..hash_bytes(VERSION)]);
         Ok(())
@@ -263,7 +266,7 @@ impl BlockWriter {
             seq,
             min_ms: self.min_ms,
             max_ms: self.max_ms,
-            series_count: self.records.len() as u32,
+            series_count: self.pending.len() as u32,
             sample_count: self.sample_count,
             created_ms,
             version: VERSION,
@@ -293,17 +296,13 @@ impl BlockWriter {
         let mut pairs = Vec::new();
         super::pairs::encode(&mut pairs, &names);
         let mut series = SeriesWriter::default();
-        let mut lists: Vec<Vec<u32>> = vec![Vec::new(); ranks.len()];
-        for (ordinal, record) in self.records.iter_mut().enumerate() {
-            for pair in &mut record.pairs {
-                *pair = ranks[*pair as usize];
-                lists[*pair as usize].push(ordinal as u32);
-            }
-            series.push(record);
-        }
+        self.pending
+            .each(&ranks, |record| series.push(record))
+            .map_err(own_memory)?;
+        let lists = PairLists::of(&self.pending, &ranks, ranks.len()).map_err(own_memory)?;
         let (mut directory, mut postings) = (Vec::new(), Vec::new());
-        for list in lists {
-            directory_entry(&list, &mut postings).encode(&mut directory);
+        for list in lists.iter() {
+            directory_entry(list, &mut postings).encode(&mut directory);
         }
         self.output.section(SERIES, &series.records)?;
         self.output.section(SERIES_STARTS, &series.starts)?;
@@ -311,6 +310,11 @@ impl BlockWriter {
         self.output.section(POSTINGS_DIRECTORY, &directory)?;
         self.output.section(POSTINGS, &postings)
     }
+}
+
+/// What was written to memory a moment ago does not come back.
+fn own_memory(Malformed(what): Malformed) -> io::Error {
+    io::Error::other(what)
 }
 
 /// The smallest form of an ascending list.

@@ -21,6 +21,9 @@ const CHEAP_PER_CENT: usize = 300;
 /// Values on which codecs are tried.
 const WINDOW: usize = 96;
 
+/// Two streams with their heads do not pay for fewer values.
+const MIN_ULP: usize = 12;
+
 /// How many codecs are sized on the whole run when a window does not cover it.
 const FINALISTS: usize = 2;
 
@@ -239,6 +242,9 @@ impl Chooser {
         let from = (values.len() - values.len().min(WINDOW)) / 2;
         let window = &values[from..values.len().min(from + WINDOW)];
         let codecs = ULP_SCALES.map(Codec::Ulp);
+        if values.len() < MIN_ULP {
+            return (Codec::Bits, self.plan_other(values, Codec::Bits));
+        }
         let mut sized = [(usize::MAX, Codec::Bits); 5];
         for (place, codec) in sized
             .iter_mut()

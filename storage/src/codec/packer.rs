@@ -14,6 +14,9 @@ const MAX_PATCHES: usize = 12;
 /// Shorter runs are sized exactly at every delta order, since an estimate costs as much.
 const MIN_ESTIMATED: usize = 24;
 
+/// Residuals that are looked at for a common one.
+const SAMPLED: usize = 16;
+
 /// Rice coding decodes slower than mini-blocks, so it has to save a thirty-second at least.
 const RICE_SHARE: usize = 32;
 
@@ -81,12 +84,19 @@ fn span(residuals: &[i64]) -> (i64, u64) {
     (min, max.wrapping_sub(min) as u64)
 }
 
-/// About the bits that mini-blocks without patches take.
+/// About the bits that mini-blocks without patches take. Neither comparisons nor branches, so that it costs
+/// little.
 fn estimate(residuals: &[i64]) -> usize {
-    let minis = residuals.chunks(MINI);
-    minis
-        .map(|mini| mini.len() * bit_width(span(mini).1) as usize)
-        .sum()
+    let bits = residuals.chunks(MINI).map(|mini| {
+        let first = mini[0];
+        let differing = mini.iter().fold(0, |all, residual| {
+            let distance = residual.wrapping_sub(first);
+            // The highest bit in which a number differs from its neighbour tells its width, whatever its sign.
+            all | (distance ^ distance << 1)
+        });
+        mini.len() * bit_width(differing as u64) as usize
+    });
+    bits.sum()
 }
 
 fn put_mini(out: &mut Vec<u8>, mini: &[i64], p: Packing) {
@@ -140,8 +150,12 @@ fn common_divisor(values: &[i64]) -> (u32, u64) {
             continue;
         }
         let mut a = odd;
+        b %= a;
+        // Without divisions, which cost most of it: the difference of odd numbers is even.
+        a >>= a.trailing_zeros();
         while b != 0 {
-            (a, b) = (b, a % b);
+            b >>= b.trailing_zeros();
+            (a, b) = (a.min(b), a.abs_diff(b));
         }
         odd = a;
         if odd >> odd.trailing_zeros() == 1 {
@@ -172,18 +186,25 @@ enum Form {
     Rice(rice::Plan),
 }
 
-/// The value that more than half of the residuals have, if there is one.
+/// The value that more than half of the residuals have, if there is one. In longer runs it is looked for among
+/// a few of them, which misses hardly any that would matter.
 fn majority(residuals: &[i64]) -> Option<i64> {
-    let (mut candidate, mut lead) = (0, 0_usize);
-    for residual in residuals {
-        if lead == 0 {
-            candidate = *residual;
+    let mut few = [0; SAMPLED];
+    let step = residuals.len().div_ceil(SAMPLED).max(1);
+    let mut sampled = 0;
+    for (place, residual) in few.iter_mut().zip(residuals.iter().step_by(step)) {
+        *place = *residual;
+        sampled += 1;
+    }
+    few[..sampled].sort_unstable();
+    let (mut candidate, mut most) = (0, 0);
+    for run in few[..sampled].chunk_by(|a, b| a == b) {
+        if run.len() > most {
+            (candidate, most) = (run[0], run.len());
         }
-        lead = if *residual == candidate {
-            lead + 1
-        } else {
-            lead - 1
-        };
+    }
+    if most * 4 < sampled {
+        return None;
     }
     let count = residuals.iter().filter(|r| **r == candidate).count();
     (count * 2 > residuals.len()).then_some(candidate)
@@ -201,6 +222,8 @@ struct Candidate {
     gaps: Vec<u64>,
     outliers: Vec<i64>,
     outlier_packings: Vec<Packing>,
+    /// For the Rice coding.
+    distances: Vec<u64>,
     bytes: usize,
 }
 
@@ -215,6 +238,7 @@ impl Default for Candidate {
             gaps: Vec::new(),
             outliers: Vec::new(),
             outlier_packings: Vec::new(),
+            distances: Vec::new(),
             bytes: 0,
         }
     }
@@ -287,8 +311,8 @@ impl Candidate {
         }
         let minis: usize = self.packings.iter().map(|p| p.bytes).sum();
         let least = self.packings.iter().map(|p| p.min).min().unwrap_or(0);
-        let plan = rice::plan(&self.residuals, least);
-        if plan.bytes + minis / RICE_SHARE < minis {
+        let most = minis - minis / RICE_SHARE;
+        if let Some(plan) = rice::plan(&self.residuals, least, most, &mut self.distances) {
             self.bytes -= minis - plan.bytes;
             self.form = Form::Rice(plan);
         }

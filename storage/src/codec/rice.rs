@@ -17,7 +17,7 @@ use super::integers::{pack, packed_len, unpack};
 const MOST: u64 = 24;
 const ZIGZAG: u8 = 0x80;
 /// Widest low part; far more than pays.
-const MAX_LOW: u32 = 48;
+const MAX_LOW: u32 = 38;
 
 /// How integers are to be written.
 #[derive(Debug, Clone, Copy)]
@@ -52,60 +52,79 @@ fn middle(values: &[i64]) -> i64 {
     few[..count].get(count / 2).copied().unwrap_or(0)
 }
 
-fn mean(values: &[i64], base: i64, zigzag_coded: bool) -> u64 {
-    // Far outliers must not move the mean, nor overflow the sum.
-    let sum: u64 = values
-        .iter()
-        .map(|v| distance(*v, base, zigzag_coded).min(1 << MAX_LOW))
-        .fold(0, u64::saturating_add);
-    sum / (values.len() as u64).max(1)
+/// The sum of distances; far outliers neither dominate nor overflow it.
+fn sum(values: &[i64], base: i64, zigzag_coded: bool) -> u64 {
+    let distances = values.iter().map(|v| distance(*v, base, zigzag_coded));
+    distances.map(|d| d.min(1 << MAX_LOW)).sum()
 }
 
-fn size(values: &[i64], base: i64, zigzag_coded: bool, low: u32) -> usize {
+/// Bits of the unary stream, and bytes of the extras.
+fn unary(distances: &[u64], low: u32, most: u64) -> (usize, usize) {
+    if most >> low < MOST {
+        let zeros: u64 = distances.iter().map(|d| d >> low).sum();
+        return (distances.len() + zeros as usize, 0);
+    }
     let (mut zeros, mut extras) = (0, 0);
-    for value in values {
-        let high = distance(*value, base, zigzag_coded) >> low;
+    for distance in distances {
+        let high = distance >> low;
         zeros += high.min(MOST);
         if high >= MOST {
             extras += uvarint_len(high - MOST);
         }
     }
-    let unary = (values.len() + zeros as usize).div_ceil(8);
-    1 + uvarint_len(zigzag(base)) + unary + packed_len(values.len(), low) + extras
+    (distances.len() + zeros as usize, extras)
 }
 
-/// A small coding of `values`, of which `least` is the least.
-pub(super) fn plan(values: &[i64], least: i64) -> Plan {
+/// A coding of `values`, of which `least` is the least, in less than `limit` bytes. `distances` is a buffer.
+pub(super) fn plan(
+    values: &[i64],
+    least: i64,
+    limit: usize,
+    distances: &mut Vec<u64>,
+) -> Option<Plan> {
+    let count = values.len();
     let centre = middle(values);
-    let (above, around) = (mean(values, least, false), mean(values, centre, true));
-    let (zigzag, base, mean) = if above <= around {
+    let (above, around) = (sum(values, least, false), sum(values, centre, true));
+    let (zigzag_coded, base, sum) = if above <= around {
         (false, least, above)
     } else {
         (true, centre, around)
     };
-    let start = mean.checked_ilog2().unwrap_or(0).min(MAX_LOW);
-    let sized = |low| Plan {
-        low,
-        zigzag,
-        base,
-        bytes: size(values, base, zigzag, low),
+    let start = (sum / count.max(1) as u64).checked_ilog2().unwrap_or(0);
+    // What is cut off below a low part is half of it on average.
+    let about = |low: u32| count * low as usize + (sum >> low) as usize + count / 2;
+    let likely = [start.saturating_sub(1), start];
+    let start = likely
+        .into_iter()
+        .min_by_key(|low| about(*low))?
+        .min(MAX_LOW);
+    distances.clear();
+    distances.extend(values.iter().map(|v| distance(*v, base, zigzag_coded)));
+    let most = distances.iter().copied().max()?;
+    let outliers = most >> start >= MOST;
+    if !outliers && about(start) / 8 > limit {
+        return None;
+    }
+    let sized = |low| {
+        let (unary, extras) = unary(distances, low, most);
+        let streams = unary.div_ceil(8) + packed_len(count, low);
+        Plan {
+            low,
+            zigzag: zigzag_coded,
+            base,
+            bytes: 1 + uvarint_len(zigzag(base)) + streams + extras,
+        }
     };
     let mut best = sized(start);
-    // Outliers make the mean too large, so the way is down as a rule.
-    while best.low > 0 {
+    // Outliers make the sum too large, so the way is down.
+    while outliers && best.low > 0 {
         let next = sized(best.low - 1);
         if next.bytes >= best.bytes {
             break;
         }
         best = next;
     }
-    if best.low == start && start < MAX_LOW {
-        let next = sized(start + 1);
-        if next.bytes < best.bytes {
-            best = next;
-        }
-    }
-    best
+    (best.bytes < limit).then_some(best)
 }
 
 /// Appends `values` as planned.
@@ -230,7 +249,8 @@ mod tests {
 
     fn round_trip(values: &[i64]) -> usize {
         let least = values.iter().copied().min().unwrap_or(0);
-        let plan = plan(values, least);
+        let plan = plan(values, least, usize::MAX, &mut Vec::new());
+        let Some(plan) = plan else { return 0 };
         let mut out = Vec::new();
         encode(&mut out, values, plan);
         assert_eq!(out.len(), plan.bytes);

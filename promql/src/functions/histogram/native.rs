@@ -31,6 +31,30 @@ fn one_sided(histogram: &FloatHistogram, bucket: &mut Bucket) {
     }
 }
 
+/// Walks to the filled bucket at which the counts so far reach `rank`, or to the last one. Returns
+/// the bucket and the counts up to its end.
+fn reach<'b>(buckets: &mut impl Iterator<Item = &'b Bucket>, rank: f64) -> (Bucket, f64) {
+    let mut bucket = Bucket {
+        lower: 0.0,
+        upper: 0.0,
+        lower_inclusive: false,
+        upper_inclusive: false,
+        count: 0.0,
+    };
+    let mut count = 0.0;
+    for next in buckets {
+        bucket = *next;
+        if bucket.count == 0.0 {
+            continue;
+        }
+        count += bucket.count;
+        if count >= rank {
+            break;
+        }
+    }
+    (bucket, count)
+}
+
 /// The quantile of a histogram.
 pub(super) fn quantile(
     quantile: f64,
@@ -58,25 +82,8 @@ pub(super) fn quantile(
     } else {
         (1.0 - quantile) * histogram.count
     };
-    let mut bucket = Bucket {
-        lower: 0.0,
-        upper: 0.0,
-        lower_inclusive: false,
-        upper_inclusive: false,
-        count: 0.0,
-    };
-    let mut count = 0.0;
     let mut rest = buckets.iter();
-    for next in rest.by_ref() {
-        bucket = *next;
-        if bucket.count == 0.0 {
-            continue;
-        }
-        count += bucket.count;
-        if count >= rank {
-            break;
-        }
-    }
+    let (mut bucket, mut count) = reach(&mut rest, rank);
     let custom = histogram.uses_custom_buckets();
     if !custom && bucket.lower < 0.0 && bucket.upper > 0.0 {
         one_sided(histogram, &mut bucket);
