@@ -76,7 +76,7 @@ impl Pages {
     /// Names the place of damage inside a section.
     pub(crate) fn damage(&self, id: u32, at: usize, Malformed(what): Malformed) -> Corruption {
         let section = self.sections.iter().find(|s| s.id == id);
-        let offset = section.map_or(0, |s| s.offset) + at as u64;
+        let offset = section.map_or(0, |s| s.offset).saturating_add(at as u64);
         Corruption::new(&*self.file, offset, "a well-formed block", what)
     }
 

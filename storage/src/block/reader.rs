@@ -244,7 +244,7 @@ impl Block {
                     .map_err(|m| self.pages.damage(VALUES, at, m))?;
                 surplus += from.saturating_sub(start);
             }
-            at += bytes;
+            at = at.saturating_add(*bytes);
             start += len;
         }
         out.values.drain(..surplus);
