@@ -58,7 +58,7 @@ impl Default for EngineOptions {
             lookback_ms: 300_000,
             max_samples: 50_000_000,
             timeout_ms: 120_000,
-            max_memory_bytes: 0,
+            max_memory_bytes: 1 << 30,
             default_subquery_step_ms: 60_000,
             features: Features::default(),
         }

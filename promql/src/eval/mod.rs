@@ -199,6 +199,7 @@ impl<'a> Evaluator<'a> {
             Data::Vector(all) => all,
         };
         for series in &mut all {
+            self.budget.check()?;
             self.drop_name(series);
             for value in &mut series.values {
                 *value = -*value;

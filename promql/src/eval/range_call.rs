@@ -67,9 +67,15 @@ impl RangeInput {
 /// before in the store, which need not be the one before in the subquery's result.
 fn samples_of(series: &Series, grid: &Grid, samples: &mut SampleBuffer) {
     samples.clear();
-    for step in series.floats.iter() {
-        samples.timestamps_ms.push(grid.time(step));
-        samples.values.push(series.values[step]);
+    if series.floats.is_full() {
+        let times = (0..series.steps()).map(|step| grid.time(step));
+        samples.timestamps_ms.extend(times);
+        samples.values.extend_from_slice(&series.values);
+    } else {
+        for step in series.floats.iter() {
+            samples.timestamps_ms.push(grid.time(step));
+            samples.values.push(series.values[step]);
+        }
     }
     for (step, slot) in series.histograms.iter().flatten().enumerate() {
         let Some(histogram) = slot else { continue };
