@@ -244,7 +244,7 @@ fn answer(
         })?;
         if !request.stats.is_empty() {
             out.extend_from_slice(b",\"stats\":");
-            push_stats(out, &stats, waited);
+            push_stats(out, &stats, waited, request.stats == "all");
         }
         out.push(b'}');
         Ok(())
@@ -270,7 +270,7 @@ fn truncate(value: &mut Value, limit: usize) -> bool {
     before > limit
 }
 
-fn push_stats(out: &mut Vec<u8>, stats: &QueryStats, waited: Duration) {
+fn push_stats(out: &mut Vec<u8>, stats: &QueryStats, waited: Duration, per_step: bool) {
     let timings = serde_json::json!({
         "evalTotalTime": stats.eval_total_s,
         "resultSortTime": stats.result_sort_s,
@@ -282,7 +282,7 @@ fn push_stats(out: &mut Vec<u8>, stats: &QueryStats, waited: Duration) {
     out.extend_from_slice(b"{\"timings\":");
     out.extend_from_slice(timings.to_string().as_bytes());
     out.extend_from_slice(b",\"samples\":{");
-    if let Some(per_step) = &stats.samples_per_step {
+    if let Some(per_step) = stats.samples_per_step.as_ref().filter(|_| per_step) {
         out.extend_from_slice(b"\"totalQueryableSamplesPerStep\":");
         push_list(out, per_step, |out, (timestamp_ms, count)| {
             out.push(b'[');

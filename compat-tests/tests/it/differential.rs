@@ -253,44 +253,54 @@ fn explained_values(query: &str, ours: &Answer, theirs: &Answer) -> Option<&'sta
 /// Both answers to a question.
 type Answers = (Result<Answer, String>, Result<Answer, String>);
 
-/// Asks both servers.
-type Ask<'a> = dyn Fn(&[(&str, &str)]) -> Answers + 'a;
+/// Asks both servers at an endpoint.
+type Ask<'a> = dyn Fn(&str, &[(&str, &str)]) -> Answers + 'a;
+
+/// Times a question is repeated.
+const TIMES: usize = 12;
 
 /// Whether 3.5 comes to our answer when it is asked again, or both agree when every instance is
-/// asked for alone: it reuses the memory of histograms that are still in a window.
-fn agree_again(ask: &Ask<'_>, ours: &str, query: &str, parameters: &[(&str, &str)]) -> bool {
-    const TIMES: usize = 12;
+/// asked for alone, or so at every step: it reuses the memory of histograms that are still in a
+/// window.
+fn agree_again(ask: &Ask<'_>, path: &str, ours: &str, parameters: &[(&str, &str)]) -> bool {
     // Other questions change what memory is at hand.
     let churn = |at: usize| {
         let range = ["nh_int[10m]", "nh_custom[3m]", "nh_float[1m]"][at % 3];
-        let mut other = parameters.to_vec();
         let query = format!("count(sum_over_time({range}))");
-        other[0].1 = &query;
-        let _ = ask(&other);
+        let _ = ask("query", &[("query", &query), ("time", "1700000855")]);
     };
-    let agree = |parameters: &[(&str, &str)]| match ask(parameters) {
-        (Ok(ours), Ok(theirs)) => {
-            same(&comparable(&ours), &comparable(&theirs))
-                || explained_values(parameters[0].1, &ours, &theirs).is_some()
-        }
-        _ => false,
+    let agree = |path: &str, parameters: &[(&str, &str)]| {
+        (0..TIMES).any(|at| {
+            churn(at);
+            match ask(path, parameters) {
+                (Ok(ours), Ok(theirs)) => {
+                    same(&comparable(&ours), &comparable(&theirs))
+                        || explained_values(parameters[0].1, &ours, &theirs).is_some()
+                }
+                _ => false,
+            }
+        })
     };
     let again = (0..TIMES).any(|at| {
         churn(at);
-        match ask(parameters) {
+        match ask(path, parameters) {
             (_, Ok(theirs)) => same(ours, &comparable(&theirs)),
             _ => false,
         }
     });
+    let alone_at = |query: &str, time: i64| {
+        let time = time.to_string();
+        agree("query", &[("query", query), ("time", &time)])
+    };
     again
         || (0..6).all(|number| {
-            let alone = of_instance(query, &format!("i{number}"));
+            let alone = of_instance(parameters[0].1, &format!("i{number}"));
             let mut parameters = parameters.to_vec();
             parameters[0].1 = &alone;
-            (0..TIMES).any(|at| {
-                churn(at);
-                agree(&parameters)
-            })
+            let mut steps =
+                (START_MS / 1000 - 30..=START_MS / 1000 + (SCRAPES - 3) * 15).step_by(37);
+            agree(path, &parameters)
+                || (path == "query_range" && steps.all(|time| alone_at(&alone, time)))
         })
 }
 
@@ -346,12 +356,12 @@ impl Tally {
         path: &str,
         parameters: &[(&str, &str)],
     ) {
-        let urls = [ours, theirs].map(|base| format!("{base}/api/v1/{path}"));
-        let ask = |parameters: &[(&str, &str)]| {
-            let [ours, theirs] = [0, 1].map(|at| client.post_form(&urls[at], parameters));
+        let ask = |path: &str, parameters: &[(&str, &str)]| {
+            let [ours, theirs] = [ours, theirs]
+                .map(|base| client.post_form(&format!("{base}/api/v1/{path}"), parameters));
             (ours, theirs)
         };
-        let (ours, theirs) = match ask(parameters) {
+        let (ours, theirs) = match ask(path, parameters) {
             (Ok(ours), Ok(theirs)) => (ours, theirs),
             (ours, theirs) => {
                 self.differences
@@ -369,7 +379,7 @@ impl Tally {
         let reason = if ours.status == 200 && theirs.status == 200 {
             explained_values(query, &ours, &theirs).or_else(|| {
                 let over_windows = query.contains('[') && query.contains("nh");
-                (over_windows && agree_again(&ask, &our_text, query, parameters))
+                (over_windows && agree_again(&ask, path, &our_text, parameters))
                     .then_some("3.5 mixes histograms in windows up, differently from time to time")
             })
         } else {

@@ -85,7 +85,11 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn eval(&mut self, node: &Node<'_>, grid: &Grid) -> Result<Data, EvalError> {
         self.budget.check()?;
         match &node.kind {
-            Kind::Number(value) => Ok(Data::Scalar(Scalars::Same(*value))),
+            Kind::Number(value) => {
+                // Prometheus holds a sample per step.
+                self.budget.touch(grid.steps as u64)?;
+                Ok(Data::Scalar(Scalars::Same(*value)))
+            }
             Kind::Text(text) => Ok(Data::Text(text.value.clone())),
             Kind::Selector(_) => self.collect(node, grid).map(Data::Vector),
             Kind::Call(call) => functions::call(self, call, grid),
@@ -230,7 +234,10 @@ impl<'a> Evaluator<'a> {
         self.tally.read += once.read;
         let all = match result? {
             Data::Vector(all) if grid.steps > 1 => all,
-            Data::Scalar(scalars) => return Ok(Data::Scalar(Scalars::Same(scalars.at(0)))),
+            Data::Scalar(scalars) => {
+                self.budget.touch(grid.steps as u64)?;
+                return Ok(Data::Scalar(Scalars::Same(scalars.at(0))));
+            }
             other => return Ok(other),
         };
         let mut spread = Vec::with_capacity(all.len());

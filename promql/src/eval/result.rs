@@ -38,6 +38,9 @@ pub(crate) fn evaluate(
         return evaluator.stream_matrix(root, grid).map(Value::Matrix);
     }
     let data = evaluator.eval(root, grid)?;
+    if let Data::Scalar(_) = &data {
+        evaluator.budget.touch(grid.steps as u64)?;
+    }
     let all = match data {
         Data::Text(value) => {
             return Ok(Value::String {
