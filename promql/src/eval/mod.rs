@@ -19,6 +19,7 @@ pub(crate) mod matching;
 pub(crate) mod meter;
 pub(crate) mod names;
 pub(crate) mod notes;
+pub(crate) mod parallel;
 pub(crate) mod pick;
 pub(crate) mod plan;
 pub(crate) mod range_call;
