@@ -163,8 +163,12 @@ struct QueryFlags {
         default_value_t = 50_000_000
     )]
     max_samples: u64,
-    /// Most bytes that one query's buffers may hold; 0 = no limit.
-    #[arg(long = "query.max-memory", value_name = "BYTES", default_value_t = 0)]
+    /// Most bytes that one query's buffers and answer may hold; 0 = no limit.
+    #[arg(
+        long = "query.max-memory",
+        value_name = "BYTES",
+        default_value_t = 1 << 30
+    )]
     max_memory_bytes: u64,
 }
 

@@ -51,6 +51,16 @@ const METRICS: &[&str] = &[
     "specials",
     "nonexistent",
 ];
+const HISTOGRAMS: &[&str] = &[
+    "nh_int",
+    "nh_float",
+    "nh_gauge",
+    "nh_custom",
+    "nh_schema",
+    "nh_sparse",
+    "nh_mixed",
+    "nh_either",
+];
 const LABELS: &[&str] = &["job", "instance", "zone", "le", "__name__", "absent_label"];
 const RANGES: &[&str] = &["10s", "15s", "1m", "90s", "2m30s", "5m", "10m"];
 const NUMBERS: &[&str] = &[
@@ -115,6 +125,26 @@ const RANGE_FUNCTIONS: &[&str] = &[
     "stdvar_over_time",
     "mad_over_time",
 ];
+const HISTOGRAM_FUNCTIONS: &[&str] = &[
+    "histogram_count",
+    "histogram_sum",
+    "histogram_avg",
+    "histogram_stddev",
+    "histogram_stdvar",
+];
+const HISTOGRAM_RANGE_FUNCTIONS: &[&str] = &[
+    "rate",
+    "increase",
+    "delta",
+    "irate",
+    "idelta",
+    "sum_over_time",
+    "avg_over_time",
+    "count_over_time",
+    "last_over_time",
+    "resets",
+    "changes",
+];
 const AGGREGATES: &[&str] = &[
     "sum", "avg", "count", "min", "max", "group", "stddev", "stdvar",
 ];
@@ -125,6 +155,8 @@ const COMPARISONS: &[&str] = &["==", "!=", ">", "<", ">=", "<="];
 #[derive(Debug)]
 pub struct Generator {
     random: Random,
+    /// Over native histograms instead of floats.
+    histograms: bool,
 }
 
 impl Generator {
@@ -133,7 +165,22 @@ impl Generator {
     pub fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed),
+            histograms: false,
         }
+    }
+
+    /// A generator of queries over native histograms.
+    #[must_use]
+    pub fn of_histograms(seed: u64) -> Self {
+        Self {
+            histograms: true,
+            ..Self::new(seed)
+        }
+    }
+
+    fn metric(&mut self) -> String {
+        let metrics = if self.histograms { HISTOGRAMS } else { METRICS };
+        self.random.pick(metrics).to_owned()
     }
 
     /// A valid query: usually a vector, sometimes a scalar.
@@ -209,14 +256,24 @@ impl Generator {
         }
         let name = match self.random.below(12) {
             0 => {
-                matchers.insert(0, "__name__=~\"req.*|err.*\"".to_owned());
+                let name = if self.histograms {
+                    "__name__=~\"nh_(int|float|gauge)\""
+                } else {
+                    "__name__=~\"req.*|err.*\""
+                };
+                matchers.insert(0, name.to_owned());
                 String::new()
             }
             1 => {
-                matchers.insert(0, "\"utf8.metric\"".to_owned());
+                let name = if self.histograms {
+                    "\"nh.utf8 gauge\", \"a label\"=~\"w.*\""
+                } else {
+                    "\"utf8.metric\""
+                };
+                matchers.insert(0, name.to_owned());
                 String::new()
             }
-            _ => self.random.pick(METRICS).to_owned(),
+            _ => self.metric(),
         };
         if matchers.is_empty() {
             name
@@ -281,6 +338,9 @@ impl Generator {
             let modifiers = self.modifiers();
             return self.selector() + &modifiers;
         }
+        if self.histograms && self.random.one_in(3) {
+            return self.of_histogram(depth);
+        }
         match self.random.below(12) {
             0 => {
                 let modifiers = self.modifiers();
@@ -305,6 +365,49 @@ impl Generator {
         }
     }
 
+    /// What native histograms are for.
+    fn of_histogram(&mut self, depth: usize) -> String {
+        let number = self.number();
+        match self.random.below(9) {
+            0 | 1 => format!(
+                "{}({})",
+                self.random.pick(HISTOGRAM_FUNCTIONS),
+                self.vector(depth - 1)
+            ),
+            2 | 3 => format!(
+                "{}({})",
+                self.random.pick(HISTOGRAM_RANGE_FUNCTIONS),
+                self.matrix(depth)
+            ),
+            4 => {
+                let quantile = self.random.pick(&["0.5", "0.9", "0", "1", "0.99"]);
+                format!("histogram_quantile({quantile}, {})", self.vector(depth - 1))
+            }
+            5 => format!(
+                "histogram_fraction({number}, {}, {})",
+                self.number(),
+                self.vector(depth - 1)
+            ),
+            6 => {
+                let by = self.label_list();
+                let op = self.random.pick(&["sum", "avg", "count"]);
+                format!("{op} by {by} ({})", self.vector(depth - 1))
+            }
+            7 => {
+                let op = self.random.pick(&["*", "/"]);
+                format!("({}) {op} {number}", self.vector(depth - 1))
+            }
+            _ => {
+                let op = self.random.pick(&["+", "-", "==", "!="]);
+                let matching = self
+                    .random
+                    .pick(&[" on (instance)", " ignoring (zone)", ""]);
+                let rhs = self.vector(depth - 1);
+                format!("({}) {op}{matching} ({rhs})", self.vector(depth - 1))
+            }
+        }
+    }
+
     fn call(&mut self, depth: usize) -> String {
         let inner = self.vector(depth - 1);
         let number = self.number();
@@ -317,10 +420,15 @@ impl Generator {
                 self.random.pick(&["1", "0.1", "10", "0.25"])
             ),
             4 => format!("histogram_quantile({number}, {inner})"),
-            5 => format!(
-                "histogram_quantile(0.9, sum by (le, job) (rate(latency_bucket[{}])))",
-                self.random.pick(RANGES)
-            ),
+            5 => {
+                let range = self.random.pick(RANGES);
+                let buckets = if self.histograms {
+                    format!("sum by (job) (rate(nh_int[{range}]))")
+                } else {
+                    format!("sum by (le, job) (rate(latency_bucket[{range}]))")
+                };
+                format!("histogram_quantile(0.9, {buckets})")
+            }
             6 => format!("label_replace({inner}, \"host\", \"$1-x\", \"instance\", \"i(.*)\")"),
             7 => format!("label_join({inner}, \"joined\", \"-\", \"job\", \"zone\")"),
             8 => format!("predict_linear({}, {number})", self.matrix(depth)),
@@ -355,6 +463,7 @@ impl Generator {
         // Which of equal values a topk keeps depends on the order of series, so it gets values
         // that differ.
         let inner = match op {
+            "topk" | "bottomk" if self.histograms => "histogram_stddev(nh_float)".to_owned(),
             "topk" | "bottomk" => "temperature".to_owned() + &self.modifiers(),
             _ => self.vector(depth - 1),
         };
@@ -475,9 +584,14 @@ mod tests {
     #[test]
     fn every_production_occurs() {
         let mut generator = Generator::new(7);
-        let all: String = (0..5_000).map(|_| generator.query() + "\n").collect();
+        let mut all: String = (0..5_000).map(|_| generator.query() + "\n").collect();
+        let mut generator = Generator::of_histograms(7);
+        all.extend((0..5_000).map(|_| generator.query() + "\n"));
         for name in METRICS
             .iter()
+            .chain(HISTOGRAMS)
+            .chain(HISTOGRAM_FUNCTIONS)
+            .chain(HISTOGRAM_RANGE_FUNCTIONS)
             .chain(UNARY_FUNCTIONS)
             .chain(RANGE_FUNCTIONS)
             .chain(AGGREGATES)

@@ -7,7 +7,9 @@
 
 pub mod answers;
 pub mod crash;
+pub mod dataset;
 pub mod generator;
+pub mod histograms;
 pub mod http;
 pub mod peers;
 pub mod process;

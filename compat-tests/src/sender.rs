@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use crate::histograms::Histogram;
 use crate::http::{Answer, Client};
 
 /// `prometheus.WriteRequest`
@@ -21,6 +22,9 @@ pub struct TimeSeries {
     /// The samples.
     #[prost(message, repeated, tag = "2")]
     pub samples: Vec<Sample>,
+    /// The native histograms.
+    #[prost(message, repeated, tag = "4")]
+    pub histograms: Vec<Histogram>,
 }
 
 /// `prometheus.Label`
@@ -63,6 +67,7 @@ pub fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
                 timestamp: *t,
             })
             .collect(),
+        histograms: Vec::new(),
     }
 }
 

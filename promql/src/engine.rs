@@ -97,6 +97,7 @@ pub fn evaluate(
         });
     };
     let budget = Budget::new(options, cancel);
+    let _metered = budget.meter().enter();
     let mut evaluator = Evaluator {
         querier: &*querier,
         options,
@@ -109,7 +110,7 @@ pub fn evaluate(
     let value = result::evaluate(&mut evaluator, &plan.root, &grid, is_instant)?;
     let inner_eval_s = inner.elapsed().as_secs_f64();
     let sorting = Instant::now();
-    let value = result::sorted(value);
+    let value = result::sorted(value, &evaluator.budget)?;
     let tally = evaluator.tally;
     let stats = QueryStats {
         preparation_s,

@@ -53,6 +53,14 @@ pub enum EvalError {
 }
 
 impl EvalError {
+    /// The error for a query whose buffers would hold more than `limit` bytes.
+    #[must_use]
+    pub fn too_much_memory(limit: u64) -> Self {
+        Self::Execution(format!(
+            "query would hold more than {limit} bytes in memory (flag --query.max-memory)"
+        ))
+    }
+
     /// The error for a query that holds more samples than `--query.max-samples`.
     #[must_use]
     pub fn too_many_samples() -> Self {

@@ -46,6 +46,8 @@ pub struct EngineOptions {
     pub timeout_ms: u64,
     /// `--query.max-memory`: bytes that one query's buffers may hold; 0 = unlimited.
     pub max_memory_bytes: u64,
+    /// Threads that may work on one query; 0 = one per core.
+    pub threads: usize,
     /// Step of a subquery that names none, milliseconds (global evaluation interval).
     pub default_subquery_step_ms: i64,
     /// Language switches.
@@ -58,7 +60,8 @@ impl Default for EngineOptions {
             lookback_ms: 300_000,
             max_samples: 50_000_000,
             timeout_ms: 120_000,
-            max_memory_bytes: 0,
+            max_memory_bytes: 1 << 30,
+            threads: 0,
             default_subquery_step_ms: 60_000,
             features: Features::default(),
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tenbin_model::{Annotations, FloatHistogram, Labels};
 
 use crate::ast::ValueType;
+use crate::eval::column::histogram_size;
 
 /// A float or a native histogram.
 #[derive(Debug, Clone)]
@@ -26,6 +27,29 @@ pub struct VectorSample {
     pub timestamp_ms: i64,
     /// The value.
     pub value: SampleValue,
+}
+
+impl VectorSample {
+    /// Bytes that the sample holds.
+    #[must_use]
+    pub fn byte_len(&self) -> u64 {
+        let histogram = match &self.value {
+            SampleValue::Float(_) => 0,
+            SampleValue::Histogram(histogram) => 16 * histogram_size(histogram),
+        };
+        (size_of::<Self>() + self.labels.byte_len()) as u64 + histogram
+    }
+}
+
+impl MatrixSeries {
+    /// Bytes that the series holds.
+    #[must_use]
+    pub fn byte_len(&self) -> u64 {
+        let points = 16 * (self.floats.len() + self.histograms.len());
+        let histograms = self.histograms.iter();
+        let histograms: u64 = histograms.map(|(_, h)| 16 * histogram_size(h)).sum();
+        (size_of::<Self>() + self.labels.byte_len() + points) as u64 + histograms
+    }
 }
 
 /// One series of a matrix. A timestamp occurs in at most one of the two lists.
@@ -71,6 +95,17 @@ impl Value {
             Self::String { .. } => ValueType::String,
             Self::Vector(_) => ValueType::Vector,
             Self::Matrix(_) => ValueType::Matrix,
+        }
+    }
+
+    /// Bytes that the value holds, histograms counted once per point.
+    #[must_use]
+    pub fn byte_len(&self) -> u64 {
+        match self {
+            Self::Scalar { .. } => 0,
+            Self::String { value, .. } => value.len() as u64,
+            Self::Vector(samples) => samples.iter().map(VectorSample::byte_len).sum(),
+            Self::Matrix(series) => series.iter().map(MatrixSeries::byte_len).sum(),
         }
     }
 }

@@ -118,8 +118,18 @@ fn push_point(out: &mut Vec<u8>, timestamp_ms: i64, push: impl FnOnce(&mut Vec<u
     out.push(b']');
 }
 
+/// Looks at what was written so far and at the bytes of the value that were given up since the
+/// last time; may end the writing.
+pub type Watch<'w, E> = &'w mut dyn FnMut(&Vec<u8>, u64) -> Result<(), E>;
+
+/// Points written between two looks of a [`Watch`]: a millisecond at most.
+const POINTS_BETWEEN_LOOKS: usize = 1 << 12;
+
 /// Appends the value of a query: `"resultType":...,"result":...` without the braces around.
-pub fn push_value(out: &mut Vec<u8>, value: &Value) {
+///
+/// # Errors
+/// When `watch` ends it.
+pub fn push_value<E>(out: &mut Vec<u8>, value: Value, watch: Watch<'_, E>) -> Result<(), E> {
     push_fmt(
         out,
         format_args!(
@@ -133,19 +143,50 @@ pub fn push_value(out: &mut Vec<u8>, value: &Value) {
             value,
         } => {
             // Scalars never use an exponent.
-            push_point(out, *timestamp_ms, |out| {
-                push_plain_string(out, &tenbin_model::text::float::format_f(*value));
+            push_point(out, timestamp_ms, |out| {
+                push_plain_string(out, &tenbin_model::text::float::format_f(value));
             });
         }
         Value::String {
             timestamp_ms,
             value,
         } => {
-            push_point(out, *timestamp_ms, |out| push_string(out, value));
+            push_point(out, timestamp_ms, |out| push_string(out, &value));
         }
-        Value::Vector(samples) => push_list(out, samples, push_vector_sample),
-        Value::Matrix(series) => push_list(out, series, push_series),
+        Value::Vector(samples) => {
+            let mut given_up = 0;
+            push_all(out, samples, |out, at, sample| {
+                push_vector_sample(out, &sample);
+                given_up += sample.byte_len();
+                if at % 64 == 63 {
+                    watch(out, std::mem::take(&mut given_up))?;
+                }
+                Ok(())
+            })?;
+        }
+        Value::Matrix(series) => push_all(out, series, |out, _, series| {
+            push_series(out, &series, watch)?;
+            watch(out, series.byte_len())
+        })?,
     }
+    Ok(())
+}
+
+/// Appends a list whose elements may fail; `push` gets the position, too.
+fn push_all<T, E>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut push: impl FnMut(&mut Vec<u8>, usize, T) -> Result<(), E>,
+) -> Result<(), E> {
+    out.push(b'[');
+    for (at, item) in items.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        push(out, at, item)?;
+    }
+    out.push(b']');
+    Ok(())
 }
 
 fn push_vector_sample(out: &mut Vec<u8>, sample: &VectorSample) {
@@ -166,22 +207,32 @@ fn push_vector_sample(out: &mut Vec<u8>, sample: &VectorSample) {
     out.push(b'}');
 }
 
-fn push_series(out: &mut Vec<u8>, series: &MatrixSeries) {
+fn push_series<E>(out: &mut Vec<u8>, series: &MatrixSeries, watch: Watch<'_, E>) -> Result<(), E> {
     out.extend_from_slice(b"{\"metric\":");
     push_labels(out, &series.labels);
     if !series.floats.is_empty() {
         out.extend_from_slice(b",\"values\":");
-        push_list(out, &series.floats, |out, (timestamp_ms, value)| {
+        push_all(out, &series.floats, |out, at, (timestamp_ms, value)| {
             push_point(out, *timestamp_ms, |out| push_sample(out, *value));
-        });
+            if at % POINTS_BETWEEN_LOOKS == POINTS_BETWEEN_LOOKS - 1 {
+                watch(out, 0)?;
+            }
+            Ok(())
+        })?;
     }
     if !series.histograms.is_empty() {
         out.extend_from_slice(b",\"histograms\":");
-        push_list(out, &series.histograms, |out, (timestamp_ms, histogram)| {
-            push_point(out, *timestamp_ms, |out| push_histogram(out, histogram));
-        });
+        push_all(
+            out,
+            &series.histograms,
+            |out, _, (timestamp_ms, histogram)| {
+                push_point(out, *timestamp_ms, |out| push_histogram(out, histogram));
+                watch(out, 0)
+            },
+        )?;
     }
     out.push(b'}');
+    Ok(())
 }
 
 fn push_histogram(out: &mut Vec<u8>, histogram: &FloatHistogram) {
@@ -227,6 +278,23 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    fn written(value: Value) -> String {
+        let never = &mut |_: &Vec<u8>, _| Ok::<(), std::convert::Infallible>(());
+        text(|out| assert!(push_value(out, value, never).is_ok()))
+    }
+
+    #[test]
+    fn writing_stops_inside_one_long_series() {
+        let value = Value::Matrix(vec![MatrixSeries {
+            floats: (0..100_000).map(|t| (t, 1.0)).collect(),
+            ..MatrixSeries::default()
+        }]);
+        let mut out = Vec::new();
+        let watch = &mut |out: &Vec<u8>, _: u64| if out.len() > 50_000 { Err(()) } else { Ok(()) };
+        assert_eq!(push_value(&mut out, value, watch), Err(()));
+        assert!(out.len() < 200_000, "{}", out.len());
+    }
+
     #[test]
     fn strings_escape_as_go_does() {
         assert_eq!(
@@ -258,7 +326,7 @@ mod tests {
             value: SampleValue::Float(1e-7),
         }]);
         assert_eq!(
-            text(|o| push_value(o, &vector)),
+            written(vector),
             r#""resultType":"vector","result":[{"metric":{"__name__":"up","job":"<x>"},"value":[1.500,"1e-07"]}]"#
         );
         let matrix = Value::Matrix(vec![MatrixSeries {
@@ -267,7 +335,7 @@ mod tests {
             histograms: vec![],
         }]);
         assert_eq!(
-            text(|o| push_value(o, &matrix)),
+            written(matrix),
             r#""resultType":"matrix","result":[{"metric":{"__name__":"up","job":"<x>"},"values":[[1,"1"],[2,"NaN"]]}]"#
         );
         let scalar = Value::Scalar {
@@ -275,7 +343,7 @@ mod tests {
             value: 1e21,
         };
         assert_eq!(
-            text(|o| push_value(o, &scalar)),
+            written(scalar),
             r#""resultType":"scalar","result":[0,"1000000000000000000000"]"#
         );
     }

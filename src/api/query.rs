@@ -1,6 +1,7 @@
 //! `/api/v1/query`, `/api/v1/query_range`, `/api/v1/format_query`, `/api/v1/parse_query`.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -8,12 +9,12 @@ use tenbin_model::text::quote::quoted;
 use tenbin_promql::ast::{Expr, ValueType};
 use tenbin_promql::options::EngineOptions;
 use tenbin_promql::value::{QueryResult, QueryStats, Value};
-use tenbin_promql::{EvalError, QueryRange};
+use tenbin_promql::{CancelToken, EvalError, QueryRange};
 
 use super::error::ApiError;
 use super::json::{push_list, push_timestamp, push_value};
 use super::params::Params;
-use super::response::{success, success_annotated};
+use super::response::{success, try_success_annotated};
 use super::times::{limit_param, parse_duration_param_ms, parse_time_ms, time_param};
 use crate::server::{App, Store};
 use tenbin_storage::Db;
@@ -152,25 +153,34 @@ fn engine_options(app: &App, params: &Params) -> Result<EngineOptions, ApiError>
 
 /// Evaluates on a query thread and writes the answer there too.
 async fn run(app: &Arc<App>, db: Arc<Db>, request: Request) -> Response {
-    let timeout = std::time::Duration::from_millis(request.options.timeout_ms);
+    let timeout = Duration::from_millis(request.options.timeout_ms);
     let telemetry = Arc::clone(&app.telemetry);
-    let work = app.query_threads.run(timeout, move |cancel| {
-        let started = std::time::Instant::now();
+    let work = app.query_threads.run(timeout, move |turn| {
+        let started = Instant::now();
+        let mut request = request;
+        // The time in the queue counts.
+        let left = timeout.saturating_sub(turn.waited);
+        request.options.timeout_ms = left.as_millis() as u64;
         let result = tenbin_promql::evaluate(
             &*db,
             &request.text,
             &request.expr,
             &request.range,
             &request.options,
-            cancel,
+            &turn.cancel,
         );
         telemetry
             .query
             .observe(started.elapsed(), result.as_ref().ok().map(|r| &r.stats));
-        match result {
-            Ok(result) => answer(&request, result),
-            Err(error) => ApiError::from(error).into_response(),
-        }
+        let written = result.and_then(|result| {
+            let guard = Guard {
+                cancel: &turn.cancel,
+                deadline: started.checked_add(left),
+                max_bytes: request.options.max_memory_bytes,
+            };
+            answer(&request, result, turn.waited, &guard)
+        });
+        written.unwrap_or_else(|error| ApiError::from(error).into_response())
     });
     match work.await {
         Ok(response) => response,
@@ -178,7 +188,38 @@ async fn run(app: &Arc<App>, db: Arc<Db>, request: Request) -> Response {
     }
 }
 
-fn answer(request: &Request, mut result: QueryResult) -> Response {
+/// What may end the writing of an answer.
+struct Guard<'g> {
+    cancel: &'g CancelToken,
+    deadline: Option<Instant>,
+    max_bytes: u64,
+}
+
+impl Guard<'_> {
+    /// Fails when the query was cancelled, is out of time, or holds more than it may.
+    fn check(&self, held_bytes: u64) -> Result<(), EvalError> {
+        const PHASE: &str = "expression evaluation";
+        if self.cancel.is_cancelled() {
+            return Err(EvalError::Canceled(PHASE));
+        }
+        if self.deadline.is_some_and(|at| Instant::now() >= at) {
+            return Err(EvalError::Timeout(PHASE));
+        }
+        if self.max_bytes > 0 && held_bytes > self.max_bytes {
+            return Err(EvalError::too_much_memory(self.max_bytes));
+        }
+        Ok(())
+    }
+}
+
+/// Writes the answer. Series are given up as they are written, so that the value and its text are
+/// not both held whole.
+fn answer(
+    request: &Request,
+    mut result: QueryResult,
+    waited: Duration,
+    guard: &Guard<'_>,
+) -> Result<Response, EvalError> {
     if request.limit > 0 && truncate(&mut result.value, request.limit) {
         result.annotations.warn(TRUNCATED);
     }
@@ -189,16 +230,26 @@ fn answer(request: &Request, mut result: QueryResult) -> Response {
             quoted(&request.stats)
         ));
     }
+    let mut value_bytes = result.value.byte_len();
+    let QueryResult {
+        value,
+        annotations,
+        stats,
+    } = result;
     let push = |out: &mut Vec<u8>| {
         out.push(b'{');
-        push_value(out, &result.value);
+        push_value(out, value, &mut |out, given_up| {
+            value_bytes = value_bytes.saturating_sub(given_up);
+            guard.check(value_bytes.saturating_add(out.capacity() as u64))
+        })?;
         if !request.stats.is_empty() {
             out.extend_from_slice(b",\"stats\":");
-            push_stats(out, &result.stats);
+            push_stats(out, &stats, waited, request.stats == "all");
         }
         out.push(b'}');
+        Ok(())
     };
-    success_annotated(push, &result.annotations, &request.text)
+    try_success_annotated(push, &annotations, &request.text)
 }
 
 /// Cuts a vector or matrix to `limit` series; says whether anything was cut.
@@ -219,19 +270,19 @@ fn truncate(value: &mut Value, limit: usize) -> bool {
     before > limit
 }
 
-fn push_stats(out: &mut Vec<u8>, stats: &QueryStats) {
+fn push_stats(out: &mut Vec<u8>, stats: &QueryStats, waited: Duration, per_step: bool) {
     let timings = serde_json::json!({
         "evalTotalTime": stats.eval_total_s,
         "resultSortTime": stats.result_sort_s,
         "queryPreparationTime": stats.preparation_s,
         "innerEvalTime": stats.inner_eval_s,
-        "execQueueTime": 0.0,
-        "execTotalTime": stats.eval_total_s,
+        "execQueueTime": waited.as_secs_f64(),
+        "execTotalTime": waited.as_secs_f64() + stats.eval_total_s,
     });
     out.extend_from_slice(b"{\"timings\":");
     out.extend_from_slice(timings.to_string().as_bytes());
     out.extend_from_slice(b",\"samples\":{");
-    if let Some(per_step) = &stats.samples_per_step {
+    if let Some(per_step) = stats.samples_per_step.as_ref().filter(|_| per_step) {
         out.extend_from_slice(b"\"totalQueryableSamplesPerStep\":");
         push_list(out, per_step, |out, (timestamp_ms, count)| {
             out.push(b'[');
@@ -254,6 +305,7 @@ impl From<crate::server::workers::QueueError> for EvalError {
         use crate::server::workers::QueueError;
         match error {
             QueueError::TimedOut => Self::Timeout("query queue"),
+            QueueError::Stopping => Self::Canceled("query queue"),
             QueueError::Panicked => Self::Execution(
                 "the query failed by a bug in Tenbin (a thread panicked); see the log".to_owned(),
             ),

@@ -3,6 +3,8 @@
 //! Fields in Prometheus' order: `status`, `data`, `errorType`, `error`, `warnings`, `infos`; the
 //! last two only when not empty.
 
+use std::convert::Infallible;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -33,9 +35,28 @@ pub fn success_annotated(
     annotations: &Annotations,
     query: &str,
 ) -> Response {
+    let infallible = |out: &mut Vec<u8>| {
+        push(out);
+        Ok::<(), Infallible>(())
+    };
+    match try_success_annotated(infallible, annotations, query) {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// As [`success_annotated`], where writing the data may fail.
+///
+/// # Errors
+/// When `push` does.
+pub fn try_success_annotated<E>(
+    push: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    annotations: &Annotations,
+    query: &str,
+) -> Result<Response, E> {
     let mut body = Vec::with_capacity(1024);
     body.extend_from_slice(b"{\"status\":\"success\",\"data\":");
-    push(&mut body);
+    push(&mut body)?;
     for (severity, key) in [(Severity::Warning, "warnings"), (Severity::Info, "infos")] {
         let texts = annotations.render(severity, query, MAX_RENDERED);
         if !texts.is_empty() {
@@ -44,7 +65,7 @@ pub fn success_annotated(
         }
     }
     body.push(b'}');
-    json_response(StatusCode::OK, body)
+    Ok(json_response(StatusCode::OK, body))
 }
 
 /// A success whose data is a list of strings.

@@ -121,9 +121,10 @@ impl App {
         }
     }
 
-    /// From now on requests are turned away.
+    /// From now on requests are turned away, and queries end.
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.query_threads.stop();
     }
 
     /// The answer of everything that needs the store while there is none.

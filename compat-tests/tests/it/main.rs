@@ -8,6 +8,7 @@ mod http_contract;
 mod interchange;
 mod native_histograms;
 mod prometheus;
+mod query_limits;
 mod remote_write_v2;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     trials.extend(admin::trials());
     trials.extend(crash::trials());
     trials.extend(interchange::peerless_trials());
+    trials.extend(query_limits::trials());
     trials.extend(remote_write_v2::trials());
     trials.extend(peer_trials());
     libtest_mimic::run(&arguments, trials).exit_code()

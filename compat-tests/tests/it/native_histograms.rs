@@ -9,6 +9,7 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 use prost::Message;
 use tenbin_compat_tests::answers::{first_difference, normalised, same};
+use tenbin_compat_tests::histograms::{CUSTOM, Histogram, Shape, histogram, stale};
 use tenbin_compat_tests::http::{Client, form};
 use tenbin_compat_tests::peers::Peers;
 use tenbin_compat_tests::process::{Process, Tenbin, free_port};
@@ -26,7 +27,6 @@ pub(crate) fn trials(peers: &Peers) -> Vec<Trial> {
 
 const START_MS: i64 = 1_700_000_000_000;
 const SCRAPES: i64 = 60;
-const CUSTOM: i32 = -53;
 
 #[derive(Clone, PartialEq, Message)]
 struct Request {
@@ -68,115 +68,6 @@ struct Exemplar {
     value: f64,
     #[prost(int64, tag = "3")]
     timestamp: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Histogram {
-    #[prost(uint64, optional, tag = "1")]
-    count_int: Option<u64>,
-    #[prost(double, optional, tag = "2")]
-    count_float: Option<f64>,
-    #[prost(double, tag = "3")]
-    sum: f64,
-    #[prost(sint32, tag = "4")]
-    schema: i32,
-    #[prost(double, tag = "5")]
-    zero_threshold: f64,
-    #[prost(uint64, optional, tag = "6")]
-    zero_count_int: Option<u64>,
-    #[prost(double, optional, tag = "7")]
-    zero_count_float: Option<f64>,
-    #[prost(message, repeated, tag = "8")]
-    negative_spans: Vec<Span>,
-    #[prost(sint64, repeated, tag = "9")]
-    negative_deltas: Vec<i64>,
-    #[prost(double, repeated, tag = "10")]
-    negative_counts: Vec<f64>,
-    #[prost(message, repeated, tag = "11")]
-    positive_spans: Vec<Span>,
-    #[prost(sint64, repeated, tag = "12")]
-    positive_deltas: Vec<i64>,
-    #[prost(double, repeated, tag = "13")]
-    positive_counts: Vec<f64>,
-    #[prost(int32, tag = "14")]
-    reset_hint: i32,
-    #[prost(int64, tag = "15")]
-    timestamp: i64,
-    #[prost(double, repeated, tag = "16")]
-    custom_values: Vec<f64>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Span {
-    #[prost(sint32, tag = "1")]
-    offset: i32,
-    #[prost(uint32, tag = "2")]
-    length: u32,
-}
-
-/// What a test histogram consists of: absolute counts of neighbouring buckets.
-struct Shape<'a> {
-    schema: i32,
-    first: i32,
-    positive: &'a [i64],
-    negative: &'a [i64],
-    zero: u64,
-    float: bool,
-    gauge: bool,
-    bounds: &'a [f64],
-}
-
-fn spans(first: i32, buckets: usize) -> Vec<Span> {
-    let span = Span {
-        offset: first,
-        length: buckets as u32,
-    };
-    (buckets > 0).then_some(span).into_iter().collect()
-}
-
-fn deltas(counts: &[i64]) -> Vec<i64> {
-    let mut before = 0;
-    let delta = |count: &i64| count - std::mem::replace(&mut before, *count);
-    counts.iter().map(delta).collect()
-}
-
-fn histogram(timestamp: i64, shape: &Shape<'_>) -> Histogram {
-    let all = shape.positive.iter().chain(shape.negative);
-    let count = all.sum::<i64>() as u64 + shape.zero;
-    let floats = |counts: &[i64]| counts.iter().map(|c| *c as f64 * 1.5).collect();
-    let mut made = Histogram {
-        sum: count as f64 * 0.75,
-        schema: shape.schema,
-        zero_threshold: if shape.schema == CUSTOM { 0.0 } else { 0.001 },
-        positive_spans: spans(shape.first, shape.positive.len()),
-        negative_spans: spans(1, shape.negative.len()),
-        reset_hint: if shape.gauge { 3 } else { 0 },
-        timestamp,
-        custom_values: shape.bounds.to_vec(),
-        ..Histogram::default()
-    };
-    if shape.float {
-        made.count_float = Some(count as f64 * 1.5);
-        made.zero_count_float = Some(shape.zero as f64 * 1.5);
-        made.positive_counts = floats(shape.positive);
-        made.negative_counts = floats(shape.negative);
-    } else {
-        made.count_int = Some(count);
-        made.zero_count_int = Some(shape.zero);
-        made.positive_deltas = deltas(shape.positive);
-        made.negative_deltas = deltas(shape.negative);
-    }
-    made
-}
-
-fn stale(timestamp: i64) -> Histogram {
-    Histogram {
-        count_int: Some(0),
-        zero_count_int: Some(0),
-        sum: f64::from_bits(0x7ff0_0000_0000_0002),
-        timestamp,
-        ..Histogram::default()
-    }
 }
 
 fn named(name: &str, instance: &str) -> Series {

@@ -13,7 +13,9 @@ use crate::eval::plan::{Binary, BinaryShape, Kind};
 /// Samples of all series, and those at the last step.
 pub(crate) fn totals(all: &[Series], grid: &Grid) -> (u64, u64) {
     let last = grid.steps - 1;
-    let at_last = all.iter().filter(|series| series.floats.get(last));
+    let at_last = all
+        .iter()
+        .filter(|series| series.floats.get(last) || series.histogram(last).is_some());
     (all.iter().map(Series::size).sum(), at_last.count() as u64)
 }
 
@@ -52,6 +54,8 @@ impl Evaluator<'_> {
                         "operator {op:?} not allowed for Scalar operations"
                     ))
                 })?;
+                // Prometheus holds a sample per step for each operand and the result.
+                self.budget.touch(3 * grid.steps as u64 + 2)?;
                 Ok(Data::Scalar(lhs.combine(&rhs, f)))
             }
             (BinaryShape::VectorScalar, Data::Vector(all), Data::Scalar(scalars))

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::engine::CancelToken;
 use crate::error::EvalError;
 use crate::eval::column::Series;
-use crate::eval::meter::live_bytes;
+use crate::eval::meter::Meter;
 use crate::options::EngineOptions;
 
 /// The phase that timeouts and cancellations name.
@@ -25,8 +25,8 @@ pub(crate) struct Budget {
     max_bytes: u64,
     live_samples: u64,
     live_bytes: u64,
-    /// What columns of other evaluations on this thread hold.
-    bytes_before: u64,
+    /// What columns hold.
+    meter: Meter,
     peak_samples: u64,
     deadline: Option<Instant>,
     cancel: CancelToken,
@@ -40,11 +40,25 @@ impl Budget {
             max_bytes: options.max_memory_bytes,
             live_samples: 0,
             live_bytes: 0,
-            bytes_before: live_bytes(),
+            meter: Meter::default(),
             peak_samples: 0,
             deadline: Instant::now().checked_add(timeout),
             cancel: cancel.clone(),
         }
+    }
+
+    /// Counts the bytes of columns.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// As [`Budget::check`], once in a while: for loops that do little per element.
+    pub(crate) fn check_at(&self, element: usize) -> Result<(), EvalError> {
+        const ELEMENTS_BETWEEN_LOOKS: usize = 1 << 10;
+        if element.is_multiple_of(ELEMENTS_BETWEEN_LOOKS) {
+            self.check()?;
+        }
+        Ok(())
     }
 
     /// When the query is out of time.
@@ -71,13 +85,9 @@ impl Budget {
     /// Fails when columns and other buffers take more memory than allowed. Without a limit of their
     /// own they may take what the samples allowed would take if they stood wide apart.
     fn check_bytes(&self) -> Result<(), EvalError> {
-        let columns = live_bytes().saturating_sub(self.bytes_before);
-        let held = self.live_bytes.saturating_add(columns);
+        let held = self.live_bytes.saturating_add(self.meter.live_bytes());
         if self.max_bytes > 0 && held > self.max_bytes {
-            return Err(EvalError::Execution(format!(
-                "query would hold more than {} bytes in memory (flag --query.max-memory)",
-                self.max_bytes
-            )));
+            return Err(EvalError::too_much_memory(self.max_bytes));
         }
         let implied = self.max_samples.saturating_mul(BYTES_PER_SAMPLE);
         if held > implied.saturating_add(BYTES_AT_LEAST) {

@@ -208,6 +208,10 @@ impl Series {
     pub(crate) fn set_histogram(&mut self, step: usize, histogram: Arc<FloatHistogram>) {
         let steps = self.steps();
         let weight = &mut self.weight;
+        // Histograms of the store are shared with its samples; others are made here.
+        if Arc::strong_count(&histogram) == 1 {
+            weight.grow(16 * histogram_size(&histogram) as usize);
+        }
         self.histograms.get_or_insert_with(|| {
             weight.grow(8 * steps);
             vec![None; steps]

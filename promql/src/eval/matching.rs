@@ -15,6 +15,7 @@ use crate::error::EvalError;
 use crate::eval::Evaluator;
 use crate::eval::arithmetic::{Operand, Operation, changes_meaning};
 use crate::eval::binary::totals;
+use crate::eval::budget::Budget;
 use crate::eval::column::{Presence, Series};
 use crate::eval::grid::Grid;
 use crate::eval::grouping::{Grouping, Groups};
@@ -26,6 +27,7 @@ pub(crate) struct Signatures<'m> {
     names: Vec<&'m str>,
     on: bool,
     groups: Groups,
+    bytes: u64,
 }
 
 impl<'m> Signatures<'m> {
@@ -36,18 +38,35 @@ impl<'m> Signatures<'m> {
             names,
             on: matching.on,
             groups: Groups::default(),
+            bytes: 0,
         }
     }
 
-    /// The numbers of all series, equal for equal signatures.
-    pub(crate) fn numbers(&mut self, all: &[Series]) -> Vec<usize> {
+    /// The numbers of all series, equal for equal signatures. What is kept for them is charged.
+    pub(crate) fn numbers(
+        &mut self,
+        all: &[Series],
+        budget: &mut Budget,
+    ) -> Result<Vec<usize>, EvalError> {
         let grouping = Grouping {
             names: &self.names,
             without: !self.on,
         };
-        all.iter()
-            .map(|series| self.groups.number(&grouping, &series.labels))
-            .collect()
+        let mut numbers = Vec::with_capacity(all.len());
+        for (at, series) in all.iter().enumerate() {
+            budget.check_at(at)?;
+            numbers.push(self.groups.number(&grouping, &series.labels));
+            // Key, number, and a bit per step.
+            let bytes = 64 + series.labels.byte_len() + series.steps() / 8;
+            budget.charge_bytes(bytes as u64)?;
+            self.bytes += bytes as u64;
+        }
+        Ok(numbers)
+    }
+
+    /// What was charged for numbers.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// How many signatures there are.
@@ -207,8 +226,8 @@ impl Evaluator<'_> {
         let swapped = matching.cardinality == MatchCardinality::OneToMany;
         let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
         let mut signatures = Signatures::new(matching);
-        let many_numbers = signatures.numbers(many);
-        let one_numbers = signatures.numbers(one);
+        let many_numbers = signatures.numbers(many, &mut self.budget)?;
+        let one_numbers = signatures.numbers(one, &mut self.budget)?;
         let mut buckets: Vec<Bucket> = Vec::new();
         buckets.resize_with(signatures.len(), Bucket::default);
         for (at, number) in many_numbers.iter().enumerate() {
@@ -247,6 +266,7 @@ impl Evaluator<'_> {
         self.budget.touch(at_step)?;
         self.budget.release_series(lhs);
         self.budget.release_series(rhs);
+        self.budget.release_bytes(signatures.bytes());
         let delayed = self.delayed_name_removal();
         settle_duplicates(result, grid, delayed)
     }

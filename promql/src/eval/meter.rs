@@ -1,47 +1,76 @@
 //! How many bytes the columns of the running query hold.
 //!
-//! Every series carries a [`Weight`]; what all weights alive on a thread add up to is what the
-//! memory limit is compared with, so nothing has to be released by hand. A query is evaluated on
-//! one thread.
+//! Every series carries a [`Weight`]; what all weights of a query add up to is what the memory
+//! limit is compared with, so nothing has to be released by hand. A weight counts in the meter
+//! that its thread had entered when it was made, wherever it is dropped.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 thread_local! {
-    static LIVE: Cell<u64> = const { Cell::new(0) };
+    static CURRENT: RefCell<Meter> = RefCell::default();
 }
 
-/// Bytes held by all weights of this thread.
-pub(crate) fn live_bytes() -> u64 {
-    LIVE.get()
+/// The bytes held by all weights of one query.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Meter(Arc<AtomicU64>);
+
+impl Meter {
+    /// Bytes held now.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Weights made on this thread count here until the result is dropped.
+    pub(crate) fn enter(&self) -> Entered {
+        Entered(CURRENT.replace(self.clone()))
+    }
+}
+
+/// Goes back to the meter before when dropped.
+#[derive(Debug)]
+pub(crate) struct Entered(Meter);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.replace(std::mem::take(&mut self.0));
+    }
 }
 
 /// Bytes that count as held until the weight is dropped. A clone counts once more.
 #[derive(Debug)]
-pub(crate) struct Weight(u64);
+pub(crate) struct Weight {
+    bytes: u64,
+    meter: Meter,
+}
 
 impl Weight {
     pub(crate) fn new(bytes: usize) -> Self {
-        let mut weight = Self(0);
+        let mut weight = Self {
+            bytes: 0,
+            meter: CURRENT.with_borrow(Meter::clone),
+        };
         weight.grow(bytes);
         weight
     }
 
     /// Counts `bytes` more.
     pub(crate) fn grow(&mut self, bytes: usize) {
-        self.0 += bytes as u64;
-        LIVE.set(LIVE.get() + bytes as u64);
+        self.bytes += bytes as u64;
+        self.meter.0.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
 impl Clone for Weight {
     fn clone(&self) -> Self {
-        Self::new(self.0 as usize)
+        Self::new(self.bytes as usize)
     }
 }
 
 impl Drop for Weight {
     fn drop(&mut self) {
-        LIVE.set(LIVE.get().saturating_sub(self.0));
+        self.meter.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -51,14 +80,17 @@ mod tests {
 
     #[test]
     fn weights_add_up_while_they_live() {
-        let before = live_bytes();
+        let meter = Meter::default();
+        let entered = meter.enter();
         let mut a = Weight::new(100);
         let b = a.clone();
         a.grow(50);
-        assert_eq!(live_bytes() - before, 250);
+        assert_eq!(meter.live_bytes(), 250);
         drop(a);
-        assert_eq!(live_bytes() - before, 100);
-        drop(b);
-        assert_eq!(live_bytes(), before);
+        drop(entered);
+        let _elsewhere = Weight::new(10);
+        assert_eq!(meter.live_bytes(), 100);
+        std::thread::spawn(move || drop(b)).join().unwrap();
+        assert_eq!(meter.live_bytes(), 0);
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod matching;
 pub(crate) mod meter;
 pub(crate) mod names;
 pub(crate) mod notes;
+pub(crate) mod parallel;
 pub(crate) mod pick;
 pub(crate) mod plan;
 pub(crate) mod range_call;
@@ -85,7 +86,11 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn eval(&mut self, node: &Node<'_>, grid: &Grid) -> Result<Data, EvalError> {
         self.budget.check()?;
         match &node.kind {
-            Kind::Number(value) => Ok(Data::Scalar(Scalars::Same(*value))),
+            Kind::Number(value) => {
+                // Prometheus holds a sample per step.
+                self.budget.touch(grid.steps as u64)?;
+                Ok(Data::Scalar(Scalars::Same(*value)))
+            }
             Kind::Text(text) => Ok(Data::Text(text.value.clone())),
             Kind::Selector(_) => self.collect(node, grid).map(Data::Vector),
             Kind::Call(call) => functions::call(self, call, grid),
@@ -199,6 +204,7 @@ impl<'a> Evaluator<'a> {
             Data::Vector(all) => all,
         };
         for series in &mut all {
+            self.budget.check()?;
             self.drop_name(series);
             for value in &mut series.values {
                 *value = -*value;
@@ -229,7 +235,10 @@ impl<'a> Evaluator<'a> {
         self.tally.read += once.read;
         let all = match result? {
             Data::Vector(all) if grid.steps > 1 => all,
-            Data::Scalar(scalars) => return Ok(Data::Scalar(Scalars::Same(scalars.at(0)))),
+            Data::Scalar(scalars) => {
+                self.budget.touch(grid.steps as u64)?;
+                return Ok(Data::Scalar(Scalars::Same(scalars.at(0))));
+            }
             other => return Ok(other),
         };
         let mut spread = Vec::with_capacity(all.len());

@@ -106,6 +106,23 @@ impl Notes {
         }
     }
 
+    /// Whether nothing was remarked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.monotonicity.is_empty() && self.overlaps.is_empty()
+    }
+
+    /// Adds the remarks that a window function made on one series, after those made so far.
+    pub(crate) fn append(&mut self, other: Self) {
+        let mut plain: Vec<_> = other.plain.into_iter().collect();
+        plain.sort_by_key(|(_, (order, _))| *order);
+        for ((severity, text), (_, span)) in plain {
+            self.add(severity, text, span);
+        }
+        for (metric, note) in other.overlaps {
+            self.start_time_overlap(&metric, note.count, note.span);
+        }
+    }
+
     fn add(&mut self, severity: Severity, text: String, span: Span) {
         if let Some(last) = &mut self.last_of_step {
             last.remarks.insert(last.step, (severity, text, span));

@@ -13,7 +13,10 @@ use crate::eval::column::{Data, Scalars, Series};
 use crate::eval::grid::Grid;
 use crate::eval::histogram_stats::keep_stats;
 use crate::eval::names;
+use crate::eval::notes::Notes;
+use crate::eval::parallel::Work;
 use crate::eval::plan::{Call, Kind, Node, RangeSelector, Subquery};
+use crate::eval::stats::Tally;
 use crate::eval::window::{CallState, Frame, remove_stale, slide_mixed};
 use crate::eval::{Evaluator, Fate, Visit};
 use crate::functions::WindowFunction;
@@ -67,9 +70,15 @@ impl RangeInput {
 /// before in the store, which need not be the one before in the subquery's result.
 fn samples_of(series: &Series, grid: &Grid, samples: &mut SampleBuffer) {
     samples.clear();
-    for step in series.floats.iter() {
-        samples.timestamps_ms.push(grid.time(step));
-        samples.values.push(series.values[step]);
+    if series.floats.is_full() {
+        let times = (0..series.steps()).map(|step| grid.time(step));
+        samples.timestamps_ms.extend(times);
+        samples.values.extend_from_slice(&series.values);
+    } else {
+        for step in series.floats.iter() {
+            samples.timestamps_ms.push(grid.time(step));
+            samples.values.push(series.values[step]);
+        }
     }
     for (step, slot) in series.histograms.iter().flatten().enumerate() {
         let Some(histogram) = slot else { continue };
@@ -85,6 +94,112 @@ fn samples_of(series: &Series, grid: &Grid, samples: &mut SampleBuffer) {
         } else {
             Arc::clone(histogram)
         });
+    }
+}
+
+/// Grids with more steps are worked on by one thread: every thread has several columns at hand.
+const MOST_STEPS_SHARED: usize = 50_000;
+
+/// What a thread needs to compute series.
+struct Hands {
+    samples: SampleBuffer,
+    scratch: Vec<f64>,
+    tally: Tally,
+}
+
+impl Hands {
+    fn new(tally: Tally) -> Self {
+        Self {
+            samples: SampleBuffer::default(),
+            scratch: Vec::new(),
+            tally,
+        }
+    }
+}
+
+/// What became of one series, and what it took.
+struct Slot {
+    out: Series,
+    /// The name is already marked for dropping.
+    drops_name: bool,
+    notes: Notes,
+    /// Samples of the widest window.
+    widest: u64,
+    /// Samples touched and read.
+    total: u64,
+    read: u64,
+    /// Bytes of the decoded samples.
+    read_bytes: u64,
+}
+
+impl Slot {
+    fn new(steps: usize) -> Self {
+        Self {
+            out: Series::new(Labels::empty(), steps),
+            drops_name: false,
+            notes: Notes::default(),
+            widest: 0,
+            total: 0,
+            read: 0,
+            read_bytes: 0,
+        }
+    }
+}
+
+/// A call of a function over windows, ready to compute any of its series.
+struct Kernel<'k> {
+    input: &'k RangeInput,
+    frame: &'k Frame,
+    function: &'static WindowFunction,
+    params: &'k [Scalars],
+    span: crate::ast::Span,
+}
+
+impl Kernel<'_> {
+    /// Computes all windows of one series.
+    fn compute(&self, at: usize, hands: &mut Hands, slot: &mut Slot) -> Result<(), EvalError> {
+        let frame = self.frame;
+        let samples = &mut hands.samples;
+        slot.out.reset();
+        (slot.widest, slot.total, slot.read, slot.read_bytes) = (0, 0, 0, 0);
+        if hands.tally.is_stopped() {
+            return Ok(());
+        }
+        self.input.read(at, frame.covers(), samples)?;
+        if frame.stats_only && !samples.histograms.is_empty() {
+            let buffered = frame.buffered();
+            keep_stats(samples, &frame.grid, frame.time, frame.after_ms, buffered);
+        }
+        remove_stale(samples);
+        if samples.is_empty() {
+            return Ok(());
+        }
+        slot.read_bytes = 16 * samples.len() as u64;
+        slot.out.labels = self.input.labels(at)?;
+        slot.drops_name = self.input.drops_name(at);
+        let tally = &mut hands.tally;
+        let (total, read) = (tally.total, tally.read);
+        tally.widest = 0;
+        // The kernels fill the series and look at its name.
+        let labels = slot.out.labels.clone();
+        let mut state = CallState {
+            notes: &mut slot.notes,
+            tally,
+            metric: labels.metric_name(),
+            span: self.span,
+            params: self.params,
+            scratch: &mut hands.scratch,
+        };
+        if samples.histograms.is_empty() {
+            (self.function.floats)(samples, frame, &mut state, &mut slot.out)?;
+        } else {
+            let mixed = self.function.mixed;
+            slide_mixed(samples, frame, &mut state, &mut slot.out, mixed)?;
+        }
+        slot.widest = tally.widest;
+        slot.total = tally.total - total;
+        slot.read = tally.read - read;
+        Ok(())
     }
 }
 
@@ -249,93 +364,80 @@ impl<'a> Evaluator<'a> {
         span: crate::ast::Span,
         visit: Visit<'_, 'a>,
     ) -> Result<(), EvalError> {
-        let covers = frame.covers();
-        let mut samples = std::mem::take(&mut self.buffer);
-        let mut scratch = Vec::new();
-        let mut out = Series::new(Labels::empty(), frame.grid.steps);
+        let kernel = Kernel {
+            input,
+            frame,
+            function,
+            params,
+            span,
+        };
+        let counts_steps = self.tally.per_step.is_some();
+        let tally = self.tally.part();
+        let helper_tally = self.tally.part();
+        let meter = self.budget.meter().clone();
+        let work = Work {
+            count: input.len(),
+            // Steps are counted in one place, and wide columns must not lie about.
+            threads: if counts_steps || frame.grid.steps > MOST_STEPS_SHARED {
+                1
+            } else {
+                self.options.threads
+            },
+            meter: &meter,
+            state: &|| Hands::new(helper_tally.part()),
+            slot: &|| Slot::new(frame.grid.steps),
+            compute: &|at, hands, slot| kernel.compute(at, hands, slot),
+        };
+        let mut hands = Hands {
+            samples: std::mem::take(&mut self.buffer),
+            ..Hands::new(tally)
+        };
         // Series may become equal by losing their names at once. Absence has no series to compare.
         let names_may_clash = !self.delayed_name_removal() && !function.makes_absence;
         let mut unique = names_may_clash.then(HashSet::new);
         let mut held = 0;
-        for at in 0..input.len() {
-            self.budget.check()?;
-            input.read(at, covers, &mut samples)?;
-            if frame.stats_only && !samples.histograms.is_empty() {
-                keep_stats(
-                    &mut samples,
-                    &frame.grid,
-                    frame.time,
-                    frame.after_ms,
-                    frame.buffered(),
-                );
+        work.run(&mut hands, &mut |slot| {
+            self.take_counts(slot)?;
+            if function.is_for_counters && !slot.out.floats.is_empty() {
+                self.check_counter_name(&slot.out.labels, span);
             }
-            remove_stale(&mut samples);
-            if samples.is_empty() {
-                continue;
+            if slot.out.is_empty() {
+                return Ok(());
             }
-            let labels = input.labels(at)?;
-            out.reset();
-            let params = (params, &mut scratch);
-            let (metric, samples) = (labels.metric_name(), &samples);
-            self.run_kernel(samples, frame, function, (metric, span), params, &mut out)?;
-            let window = self.tally.widest;
-            if function.is_for_counters && !out.floats.is_empty() {
-                self.check_counter_name(&labels, span);
-            }
-            if out.is_empty() {
-                continue;
-            }
-            out.labels = labels;
-            if !function.keeps_name || input.drops_name(at) {
-                self.drop_name(&mut out);
+            if !function.keeps_name || slot.drops_name {
+                self.drop_name(&mut slot.out);
             }
             if let Some(unique) = &mut unique
-                && !unique.insert(out.labels.clone())
+                && !unique.insert(slot.out.labels.clone())
             {
                 return Err(names::same_labelset());
             }
-            self.budget.charge(window)?;
-            held += self.hand_on(&mut out, visit)?;
-            self.budget.release(window);
-        }
+            self.budget.charge(slot.widest)?;
+            held += self.hand_on(&mut slot.out, visit)?;
+            self.budget.release(slot.widest);
+            Ok(())
+        })?;
         self.budget.release(held);
-        self.buffer = samples;
+        self.buffer = hands.samples;
+        if let (Some(all), Some(part)) = (&mut self.tally.per_step, hands.tally.per_step) {
+            for (slot, counted) in all.iter_mut().zip(part) {
+                *slot += counted;
+            }
+        }
         Ok(())
     }
 
-    /// Computes all windows of one series.
-    fn run_kernel(
-        &mut self,
-        samples: &SampleBuffer,
-        frame: &Frame,
-        function: &'static WindowFunction,
-        (metric, span): (&str, crate::ast::Span),
-        (params, scratch): (&[Scalars], &mut Vec<f64>),
-        out: &mut Series,
-    ) -> Result<(), EvalError> {
-        let read_bytes = 16 * samples.len() as u64;
-        self.budget.charge_bytes(read_bytes)?;
-        self.tally.widest = 0;
-        let mut state = CallState {
-            notes: &mut self.notes,
-            tally: &mut self.tally,
-            metric,
-            span,
-            params,
-            scratch,
-        };
-        if samples.histograms.is_empty() {
-            (function.floats)(samples, frame, &mut state, out)?;
-        } else {
-            slide_mixed(samples, frame, &mut state, out, function.mixed)?;
+    /// Counts what computing a series took.
+    fn take_counts(&mut self, slot: &mut Slot) -> Result<(), EvalError> {
+        self.budget.check()?;
+        self.budget.charge_bytes(slot.read_bytes)?;
+        self.budget.release_bytes(slot.read_bytes);
+        self.tally.add(slot.total, slot.read);
+        if !slot.notes.is_empty() {
+            self.notes.append(std::mem::take(&mut slot.notes));
         }
-        self.budget.release_bytes(read_bytes);
         // Of the samples, Prometheus holds a window at a time.
-        self.budget.touch(self.tally.widest)?;
-        if self.tally.is_stopped() {
-            self.budget.check()?;
-        }
-        Ok(())
+        self.budget.touch(slot.widest)
     }
 
     /// Remarks on a series that does not look like a counter.

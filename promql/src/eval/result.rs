@@ -4,12 +4,14 @@
 //! range selector at the root of an instant query returns its samples as they are. Source:
 //! `execEvalStmt` and `matrixSelector` in Prometheus' `promql/engine.go`.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use tenbin_model::{Labels, SampleBuffer, TimeRange};
 
 use crate::error::EvalError;
+use crate::eval::budget::Budget;
 use crate::eval::column::{Data, Series, histogram_size};
 use crate::eval::grid::Grid;
 use crate::eval::names::{drop_marked_names, same_labelset, without_name};
@@ -36,6 +38,9 @@ pub(crate) fn evaluate(
         return evaluator.stream_matrix(root, grid).map(Value::Matrix);
     }
     let data = evaluator.eval(root, grid)?;
+    if let Data::Scalar(_) = &data {
+        evaluator.budget.touch(grid.steps as u64)?;
+    }
     let all = match data {
         Data::Text(value) => {
             return Ok(Value::String {
@@ -53,34 +58,64 @@ pub(crate) fn evaluate(
         Data::Vector(all) => evaluator.final_names(all)?,
     };
     if is_instant {
-        return Ok(Value::Vector(samples_of(all, grid.start_ms)));
+        let samples = samples_of(all, grid.start_ms, &mut evaluator.budget)?;
+        return Ok(Value::Vector(samples));
     }
-    Ok(Value::Matrix(
-        all.into_iter()
-            .map(|series| matrix_series(&series, grid))
-            .collect(),
-    ))
+    evaluator.matrix_of(all, grid).map(Value::Matrix)
 }
 
 /// The value with its series in their final order.
-pub(crate) fn sorted(mut value: Value) -> Value {
+pub(crate) fn sorted(mut value: Value, budget: &Budget) -> Result<Value, EvalError> {
     if let Value::Matrix(all) = &mut value {
-        all.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let order = |a: &MatrixSeries, b: &MatrixSeries| a.labels.cmp(&b.labels);
+        sort_in_runs(all, order, || budget.check())?;
     }
-    value
+    Ok(value)
 }
 
-fn samples_of(all: Vec<Series>, timestamp_ms: i64) -> Vec<VectorSample> {
-    all.into_iter()
-        .filter_map(|series| {
-            let value = series.get(0)?;
-            Some(VectorSample {
-                labels: series.labels,
-                timestamp_ms,
-                value,
-            })
-        })
-        .collect()
+/// A stable sort that looks up from its work now and then: `check` may end it.
+fn sort_in_runs<T>(
+    list: &mut [T],
+    order: impl Fn(&T, &T) -> Ordering,
+    check: impl Fn() -> Result<(), EvalError>,
+) -> Result<(), EvalError> {
+    const RUN: usize = 1 << 13;
+    let mut run = RUN;
+    for part in list.chunks_mut(run) {
+        check()?;
+        part.sort_by(&order);
+    }
+    // Sorting two sorted runs merges them.
+    while run < list.len() {
+        run *= 2;
+        for part in list.chunks_mut(run) {
+            check()?;
+            part.sort_by(&order);
+        }
+    }
+    Ok(())
+}
+
+fn samples_of(
+    all: Vec<Series>,
+    timestamp_ms: i64,
+    budget: &mut Budget,
+) -> Result<Vec<VectorSample>, EvalError> {
+    let mut samples = Vec::with_capacity(all.len());
+    for (at, series) in all.into_iter().enumerate() {
+        budget.check_at(at)?;
+        let Some(value) = series.get(0) else {
+            continue;
+        };
+        let sample = VectorSample {
+            labels: series.labels,
+            timestamp_ms,
+            value,
+        };
+        budget.charge_bytes(sample.byte_len())?;
+        samples.push(sample);
+    }
+    Ok(samples)
 }
 
 fn matrix_series(series: &Series, grid: &Grid) -> MatrixSeries {
@@ -140,6 +175,18 @@ fn joined(all: Vec<MatrixSeries>) -> Result<Vec<MatrixSeries>, EvalError> {
 }
 
 impl Evaluator<'_> {
+    /// Columns as the series of a matrix.
+    fn matrix_of(&mut self, all: Vec<Series>, grid: &Grid) -> Result<Vec<MatrixSeries>, EvalError> {
+        let mut matrix = Vec::with_capacity(all.len());
+        for series in all {
+            self.budget.check()?;
+            let finished = matrix_series(&series, grid);
+            self.budget.charge_bytes(finished.byte_len())?;
+            matrix.push(finished);
+        }
+        Ok(matrix)
+    }
+
     fn final_names(&self, all: Vec<Series>) -> Result<Vec<Series>, EvalError> {
         if self.delayed_name_removal() {
             drop_marked_names(all)
@@ -157,8 +204,8 @@ impl Evaluator<'_> {
         let mut all = Vec::new();
         let delayed = self.delayed_name_removal();
         self.for_each_series(root, grid, &mut |evaluator, series| {
-            evaluator.budget.charge_bytes(16 * series.size())?;
             let mut finished = matrix_series(series, grid);
+            evaluator.budget.charge_bytes(finished.byte_len())?;
             if delayed && series.drop_name {
                 finished.labels = without_name(&finished.labels);
             }
@@ -207,14 +254,16 @@ impl Evaluator<'_> {
             let size = samples.timestamps_ms.len() as u64 + sizes;
             self.budget.charge(size)?;
             self.tally.sample(0, size);
-            result.push(MatrixSeries {
+            let finished = MatrixSeries {
                 labels: set.labels(at)?,
                 floats: zipped(&samples.timestamps_ms, samples.values.iter().copied()),
                 histograms: zipped(
                     &samples.histogram_timestamps_ms,
                     samples.histograms.iter().cloned(),
                 ),
-            });
+            };
+            self.budget.charge_bytes(finished.byte_len())?;
+            result.push(finished);
         }
         Ok(result)
     }
@@ -233,14 +282,34 @@ impl Evaluator<'_> {
                 .sum();
             self.tally.total += size;
         }
-        Ok(Value::Matrix(
-            all.into_iter()
-                .map(|series| matrix_series(&series, &inner))
-                .collect(),
-        ))
+        self.matrix_of(all, &inner).map(Value::Matrix)
     }
 }
 
 fn zipped<T>(times: &[i64], values: impl Iterator<Item = T>) -> Vec<(i64, T)> {
     times.iter().copied().zip(values).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_sort_stably_and_can_be_stopped() {
+        let mut seed = 7_u64;
+        let mut list: Vec<(u64, usize)> = (0..50_000)
+            .map(|at| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (seed >> 50, at)
+            })
+            .collect();
+        let mut expected = list.clone();
+        expected.sort_by_key(|(key, _)| *key);
+        let order = |a: &(u64, usize), b: &(u64, usize)| a.0.cmp(&b.0);
+        let mut stopped = list.clone();
+        assert!(sort_in_runs(&mut list, order, || Ok(())).is_ok());
+        assert_eq!(list, expected);
+        let stop = || Err(EvalError::Canceled("a test"));
+        assert!(sort_in_runs(&mut stopped, order, stop).is_err());
+    }
 }

@@ -33,14 +33,15 @@ impl Evaluator<'_> {
     ) -> Result<Vec<Series>, EvalError> {
         let inputs = [totals(&lhs, grid), totals(&rhs, grid)];
         let mut signatures = Signatures::new(matching);
-        let left = signatures.numbers(&lhs);
-        let right = signatures.numbers(&rhs);
+        let left = signatures.numbers(&lhs, &mut self.budget)?;
+        let right = signatures.numbers(&rhs, &mut self.budget)?;
         let count = signatures.len();
         let mut result = Vec::new();
         if op == BinaryOp::Or {
             let present = steps_of(&left, &lhs, count, grid.steps);
             result.extend(lhs);
-            for (number, mut series) in right.iter().zip(rhs) {
+            for (at, (number, mut series)) in right.iter().zip(rhs).enumerate() {
+                self.budget.check_at(at)?;
                 let mut keep = series.occupied();
                 keep.subtract(&present[*number]);
                 self.keep_steps(&mut series, &keep)?;
@@ -48,7 +49,8 @@ impl Evaluator<'_> {
             }
         } else {
             let present = steps_of(&right, &rhs, count, grid.steps);
-            for (number, mut series) in left.iter().zip(lhs) {
+            for (at, (number, mut series)) in left.iter().zip(lhs).enumerate() {
+                self.budget.check_at(at)?;
                 let mut keep = series.occupied();
                 if op == BinaryOp::And {
                     keep.intersect_with(&present[*number]);
@@ -64,6 +66,7 @@ impl Evaluator<'_> {
         let held: u64 = inputs.iter().map(|(all, last)| all + last).sum();
         self.budget.touch(held)?;
         result.retain(|series| !series.is_empty());
+        self.budget.release_bytes(signatures.bytes());
         let delayed = self.delayed_name_removal();
         settle_duplicates(result, grid, delayed)
     }

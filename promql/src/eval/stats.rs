@@ -68,6 +68,21 @@ impl Tally {
         }
     }
 
+    /// A tally for a part of the same node: what it counts is added with [`Tally::add`].
+    pub(crate) fn part(&self) -> Self {
+        Self {
+            per_step: self.per_step.as_ref().map(|all| vec![0; all.len()]),
+            nothing_read: self.nothing_read,
+            ..self.nested()
+        }
+    }
+
+    /// Adds what was counted apart.
+    pub(crate) fn add(&mut self, total: u64, read: u64) {
+        self.total += total;
+        self.read += read;
+    }
+
     /// Whether the query is to end: what is computed from here on is of no use.
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {

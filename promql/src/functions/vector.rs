@@ -4,6 +4,7 @@ use tenbin_model::Labels;
 
 use crate::error::EvalError;
 use crate::eval::Evaluator;
+use crate::eval::binary::totals;
 use crate::eval::column::{Data, Scalars};
 use crate::eval::grid::Grid;
 use crate::eval::plan::Call;
@@ -19,6 +20,8 @@ pub(crate) fn vector(
     let mut series = series_of(&scalars, grid);
     series.labels = Labels::empty();
     evaluator.budget.charge_series(&series)?;
+    // Prometheus holds the scalar as samples too, that of the step at hand once more.
+    evaluator.budget.touch(grid.steps as u64 + 1)?;
     Ok(Data::Vector(vec![series]))
 }
 
@@ -41,6 +44,9 @@ pub(crate) fn scalar(
             found[step] = 1;
         }
     }
+    // Prometheus holds the result as samples, and operands of the step at hand once more.
+    let held = totals(&all, grid).1 + grid.steps as u64;
+    evaluator.budget.touch(held)?;
     evaluator.budget.release_series(&all);
     Ok(Data::Scalar(Scalars::PerStep(values)))
 }

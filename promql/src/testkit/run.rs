@@ -25,6 +25,7 @@ pub fn suite_options() -> EngineOptions {
         max_samples: 10_000,
         timeout_ms: 100_000,
         max_memory_bytes: 0,
+        threads: 0,
         default_subquery_step_ms: 60_000,
         features: Features::all_for_tests(),
     }

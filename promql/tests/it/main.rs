@@ -13,3 +13,4 @@ mod naive;
 mod parse_scripts;
 mod scripts;
 mod stats;
+mod threads;

@@ -17,6 +17,7 @@ use tenbin_model::{FloatHistogram, METRIC_NAME};
 use crate::ast::Span;
 use crate::error::EvalError;
 use crate::eval::Evaluator;
+use crate::eval::binary::totals;
 use crate::eval::column::{Data, Presence, Scalars, Series};
 use crate::eval::grid::Grid;
 use crate::eval::names::settle_duplicates;
@@ -218,6 +219,20 @@ fn classic_figures(
     series
 }
 
+/// Counts what Prometheus holds beside vector and result, the scalars and the operands of the step
+/// at hand, and gives the vector back.
+fn hold_operands(
+    evaluator: &mut Evaluator<'_>,
+    input: &[Series],
+    scalars: u64,
+    grid: &Grid,
+) -> Result<(), EvalError> {
+    let held = totals(input, grid).1 + scalars * (grid.steps as u64 + 1);
+    evaluator.budget.touch(held)?;
+    evaluator.budget.release_series(input);
+    Ok(())
+}
+
 pub(crate) fn quantile(
     evaluator: &mut Evaluator<'_>,
     call: &Call<'_>,
@@ -228,7 +243,7 @@ pub(crate) fn quantile(
     check_quantiles(evaluator, &quantiles, grid, call.args[0].span);
     let figure = Figure::Quantile(&quantiles);
     let result = figures(evaluator, &input, figure, call.args[1].span, grid)?;
-    evaluator.budget.release_series(&input);
+    hold_operands(evaluator, &input, 1, grid)?;
     let delayed = evaluator.delayed_name_removal();
     settle_duplicates(result, grid, delayed).map(Data::Vector)
 }
@@ -243,7 +258,7 @@ pub(crate) fn fraction(
     let input = evaluator.eval_vector(&call.args[2], grid)?;
     let figure = Figure::Fraction(&lower, &upper);
     let result = figures(evaluator, &input, figure, call.args[2].span, grid)?;
-    evaluator.budget.release_series(&input);
+    hold_operands(evaluator, &input, 2, grid)?;
     let delayed = evaluator.delayed_name_removal();
     settle_duplicates(result, grid, delayed).map(Data::Vector)
 }
