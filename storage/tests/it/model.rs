@@ -101,6 +101,8 @@ struct World {
     disk: SimVfs,
     db: std::sync::Arc<tenbin_storage::Db>,
     oracle: Contents,
+    /// Newest sample before the last deletion: retention counts from it still.
+    newest_deleted_ms: i64,
     now_ms: i64,
     random: Random,
 }
@@ -233,8 +235,14 @@ impl World {
         self.disk = self.disk.crash(mode, self.random.next());
     }
 
+    fn newest_ms(&self) -> i64 {
+        let newest = self.oracle.values().flat_map(|s| s.keys()).max();
+        newest.copied().unwrap_or(0).max(self.newest_deleted_ms)
+    }
+
     /// Deletes some series' samples inside a range, or all of them.
     fn delete(&mut self) {
+        self.newest_deleted_ms = self.newest_ms();
         let number = self.random.below(SERIES) as usize;
         let name = &series(number)[0].1;
         let instance = &series(number)[1].1;
@@ -269,8 +277,7 @@ impl World {
 
     fn retention(&mut self) {
         self.db.enforce_retention().unwrap();
-        let newest = self.oracle.values().flat_map(|s| s.keys()).max().copied();
-        let horizon = newest.unwrap_or(0) - RETENTION_MS;
+        let horizon = self.newest_ms() - RETENTION_MS;
         let visible = everything(&self.db);
         // Older samples may be gone, block by block; what is gone stays gone.
         for (labels, samples) in &mut self.oracle {
@@ -342,6 +349,7 @@ pub(crate) fn run(mut random: Random, steps: usize, counts: &mut [u64; KINDS.len
         db: open(&disk, &retaining()).unwrap(),
         disk,
         oracle: Contents::new(),
+        newest_deleted_ms: 0,
         now_ms: START_MS,
         random,
     };
