@@ -234,7 +234,7 @@ const QUERIES: &[&str] = &[
     "max_over_time(nh_mixed[10m])",
     "timestamp(nh_int)",
     "absent(nh_int)",
-    "topk(1, nh_mixed)",
+    "topk(3, nh_mixed)",
     "nh_int offset 5m",
     "nh_mixed @ 1700000450",
     "rate(nh_int[1m:15s])",

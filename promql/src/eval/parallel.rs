@@ -17,8 +17,9 @@ use crate::eval::meter::Meter;
 
 /// Elements computed alone before anything else is considered.
 const PROBE: usize = 32;
-/// Work that is worth starting threads for.
-const WORTH_IT: Duration = Duration::from_millis(10);
+/// Work that is worth starting threads for: on a busy machine a helper may have to wait for a core,
+/// and the query for its helper.
+const WORTH_IT: Duration = Duration::from_millis(50);
 /// Elements that a thread takes at once.
 const CHUNK: usize = 16;
 /// Chunks that may be finished ahead of delivery, per thread.

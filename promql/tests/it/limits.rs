@@ -212,6 +212,31 @@ fn the_memory_limit_counts_columns_and_labels() {
 }
 
 #[test]
+fn many_series_over_many_steps_stay_inside_the_memory_limit() {
+    let many = Endless {
+        series: 50_000,
+        interval_ms: 300_000,
+    };
+    let limit = 256 << 20;
+    let options = EngineOptions {
+        max_memory_bytes: limit,
+        max_samples: u64::MAX,
+        ..EngineOptions::default()
+    };
+    let before = peak_kib();
+    let steps = range(11_000_000, 1_000);
+    for text in ["m", "last_over_time(m[5m]) + 1", "topk(5, m)"] {
+        let found = error(many, text, &steps, &options);
+        assert!(
+            found.contains("(flag --query.max-memory)"),
+            "{text}: {found}"
+        );
+    }
+    let grown = peak_kib().saturating_sub(before);
+    assert!(grown < 2 * (limit >> 10), "{grown} KiB");
+}
+
+#[test]
 fn everything_with_everything_does_not_pair_up() {
     let crowd = Endless {
         series: 20_000,
