@@ -135,7 +135,7 @@ fn read(url: &str, stop: &AtomicBool) -> Result<(), String> {
             ("time", &time),
         ]);
         if let Ok(answer) = client.get(&format!("{url}/api/v1/query?{query}"))
-            && !matches!(answer.status, 200 | 503)
+            && !matches!(answer.status, 200 | 499 | 503)
         {
             return Err(format!("a query got {} {}", answer.status, answer.text()));
         }

@@ -216,6 +216,20 @@ fn dump(peers: &Peers, data: &Path) -> Result<Vec<String>, Failed> {
     Ok(lines)
 }
 
+/// Waits until enough was scraped for functions over windows; a busy machine takes its time.
+fn await_scrapes(url: &str) -> Result<(), String> {
+    std::thread::sleep(SCRAPES);
+    let query = form(&[("query", "count_over_time(up[1m]) >= 4")]);
+    for _ in 0..120 {
+        let answer = Client::default().get(&format!("{url}/api/v1/query?{query}"))?;
+        if answer.text().contains("metric") {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    Err("nothing is scraped".into())
+}
+
 fn unix_seconds() -> Result<u64, Failed> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
 }
@@ -252,7 +266,7 @@ fn snapshot(
     ];
     run(&peers.promtool, &arguments, 0)?;
     let prometheus = start_prometheus(peers, directory, &data).map_err(failed)?;
-    std::thread::sleep(SCRAPES);
+    await_scrapes(&prometheus.url).map_err(failed)?;
     // What is scraped after this second may be missing in the snapshot.
     let end = unix_seconds()?;
     std::thread::sleep(Duration::from_secs(2));
