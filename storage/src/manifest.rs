@@ -324,6 +324,8 @@ impl Manifest {
             .doing("creating", &fresh)?;
         file.write_at(0, &bytes).doing("writing", &fresh)?;
         file.sync_data().doing("syncing", &fresh)?;
+        // A leftover of that name must be gone for good before the name is moved.
+        vfs.sync_dir(dir).doing("syncing", dir)?;
         vfs.rename(&fresh, &path).doing("renaming", &fresh)?;
         vfs.sync_dir(dir).doing("syncing", dir)?;
         Ok(Self {
