@@ -219,7 +219,7 @@ fn dump(peers: &Peers, data: &Path) -> Result<Vec<String>, Failed> {
 /// Waits until enough was scraped for functions over windows; a busy machine takes its time.
 fn await_scrapes(url: &str) -> Result<(), String> {
     std::thread::sleep(SCRAPES);
-    let query = form(&[("query", "count_over_time(up[1m]) >= 4")]);
+    let query = form(&[("query", "count_over_time(up[1m]) >= 8")]);
     for _ in 0..120 {
         let answer = Client::default().get(&format!("{url}/api/v1/query?{query}"))?;
         if answer.text().contains("metric") {
@@ -268,7 +268,7 @@ fn snapshot(
     let prometheus = start_prometheus(peers, directory, &data).map_err(failed)?;
     await_scrapes(&prometheus.url).map_err(failed)?;
     // What is scraped after this second may be missing in the snapshot.
-    let end = unix_seconds()?;
+    let end = unix_seconds()? - 3;
     std::thread::sleep(Duration::from_secs(2));
     let client = Client::default();
     let post = |path: &str, parameters: &[(&str, &str)]| {
