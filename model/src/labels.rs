@@ -33,24 +33,26 @@ pub struct Labels(Arc<str>);
 /// [`Labels::hash128`] of a set that is not built: of pairs that are sorted by name, unique by name and
 /// without empty values. `scratch` lends its memory.
 #[must_use]
-pub fn hash128_of_sorted(pairs: &[(&str, &str)], scratch: &mut Vec<u8>) -> u128 {
-    fn number(out: &mut Vec<u8>, number: usize) {
-        out.extend([21, 14, 7, 0].map(|shift| ((number >> shift) & 0x7f) as u8));
-    }
+pub fn hash128_of_sorted(pairs: &[(&str, &str)], scratch: &mut String) -> u128 {
     scratch.clear();
-    number(scratch, pairs.len());
+    push_layout(scratch, pairs);
+    xxh3_128(scratch.as_bytes())
+}
+
+/// Appends a set as [`Labels`] holds it. Hashes of it stand on disk, so it may not change.
+fn push_layout<S: AsRef<str>>(buffer: &mut String, pairs: &[(S, S)]) {
+    push_number(buffer, pairs.len());
     let mut end = 0;
     for (name, value) in pairs {
-        end += name.len();
-        number(scratch, end);
-        end += value.len();
-        number(scratch, end);
+        end += name.as_ref().len();
+        push_number(buffer, end);
+        end += value.as_ref().len();
+        push_number(buffer, end);
     }
     for (name, value) in pairs {
-        scratch.extend_from_slice(name.as_bytes());
-        scratch.extend_from_slice(value.as_bytes());
+        buffer.push_str(name.as_ref());
+        buffer.push_str(value.as_ref());
     }
-    xxh3_128(scratch)
 }
 
 fn push_number(buffer: &mut String, number: usize) {
@@ -84,18 +86,7 @@ impl Labels {
             "label set text of {text} bytes is too long"
         );
         let mut buffer = String::with_capacity(NUMBER_LEN * (1 + 2 * pairs.len()) + text);
-        push_number(&mut buffer, pairs.len());
-        let mut end = 0;
-        for (name, value) in pairs {
-            end += name.as_ref().len();
-            push_number(&mut buffer, end);
-            end += value.as_ref().len();
-            push_number(&mut buffer, end);
-        }
-        for (name, value) in pairs {
-            buffer.push_str(name.as_ref());
-            buffer.push_str(value.as_ref());
-        }
+        push_layout(&mut buffer, pairs);
         Self(buffer.into())
     }
 
@@ -322,7 +313,7 @@ mod tests {
 
     #[test]
     fn the_hash_needs_no_set() {
-        let mut scratch = Vec::new();
+        let mut scratch = String::new();
         for pairs in [
             &[][..],
             &[("a", "1")],

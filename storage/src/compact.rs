@@ -2,8 +2,8 @@
 //! days), and rewriting single blocks in which something was deleted.
 //!
 //! One output at a time, series by series, so memory is bounded by the index of the output. Inputs
-//! may overlap, and lose what was deleted in them; of two samples with one timestamp that of the earlier stored block stays, and the
-//! output stands where its first input stood. Order of a merge: output written and synced, renamed,
+//! may overlap, and lose what was deleted in them; of two samples with one timestamp that of the
+//! earlier stored block stays, and the output stands where its first input stood. Order of a merge: output written and synced, renamed,
 //! directory synced, one manifest edit that names it and drops its inputs, list swapped, files
 //! removed. A block that cannot be read is left alone from then on and the others are merged.
 
@@ -21,7 +21,7 @@ use crate::tombstones::Tombstones;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
-const DAY_MS: i64 = 24 * HOUR_MS;
+pub(crate) const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Length of the windows of level 1 and 2, and at most of level 3.
 const WINDOWS_MS: [i64; 3] = [2 * HOUR_MS, DAY_MS, 31 * DAY_MS];

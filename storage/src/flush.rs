@@ -17,6 +17,7 @@ use crate::block::format::file_name;
 use crate::block::pages::PagesError;
 use crate::block::reader::Block;
 use crate::block::writer::BlockWriter;
+use crate::compact::DAY_MS;
 use crate::db::{Db, ListedBlock, Store};
 use crate::error::{Corruption, DbError, IoContext};
 use crate::head::lane::Lane;
@@ -33,8 +34,6 @@ const SLICE: usize = 512;
 
 /// A series without samples for this long leaves memory once its samples are in blocks.
 const SILENT_MS: i64 = 10 * 60 * 1000;
-
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Late samples this far before the in-order ones, at least, get blocks of their own.
 const LATE_SPAN_MS: i64 = 2 * 60 * 60 * 1000;

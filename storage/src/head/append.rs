@@ -97,7 +97,7 @@ struct Pass<'r, R> {
     /// Label pairs of the new series.
     pairs: Vec<(&'r str, &'r str)>,
     invalid: Vec<(usize, InvalidLabels)>,
-    scratch: Vec<u8>,
+    scratch: String,
 }
 
 impl<R> Pass<'_, R> {
@@ -163,7 +163,7 @@ impl Head {
             new: Vec::new(),
             pairs: Vec::new(),
             invalid: Vec::new(),
-            scratch: Vec::new(),
+            scratch: String::new(),
         };
         let created = self
             .resolve(&mut pass, &mut locked)

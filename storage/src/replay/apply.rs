@@ -100,7 +100,7 @@ pub(crate) struct Applier<'a> {
     /// Newest in-order sample of this segment.
     pub(crate) max_row_ms: i64,
     pub(crate) newest_ms: i64,
-    scratch: Vec<u8>,
+    scratch: String,
 }
 
 impl<'a> Applier<'a> {
@@ -117,7 +117,7 @@ impl<'a> Applier<'a> {
             dropped: 0,
             max_row_ms: i64::MIN,
             newest_ms: i64::MIN,
-            scratch: Vec::new(),
+            scratch: String::new(),
         }
     }
 
