@@ -4,6 +4,7 @@
 mod admin;
 mod crash;
 mod differential;
+mod http_cases;
 mod http_contract;
 mod interchange;
 mod native_histograms;
@@ -44,6 +45,7 @@ fn peer_trials() -> Vec<Trial> {
     match tenbin_compat_tests::peers::find() {
         Ok(peers) => {
             let mut trials = prometheus::trials(&peers);
+            trials.extend(http_cases::trials(&peers));
             trials.extend(differential::trials(&peers));
             trials.extend(interchange::trials(&peers));
             trials.extend(native_histograms::trials(&peers));
