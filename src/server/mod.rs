@@ -11,6 +11,7 @@ pub mod operations;
 pub mod paths;
 pub mod router;
 pub mod run;
+pub mod same_origin;
 pub mod secure;
 pub mod target;
 pub mod web_config;

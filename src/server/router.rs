@@ -18,7 +18,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
 use super::paths::{not_found, plain_path, redirect, unrouted};
-use super::{App, compression, cors, methods, operations, web_config};
+use super::{App, compression, cors, methods, operations, same_origin, web_config};
 use crate::api::response::text_error;
 use crate::api::{
     admin, exemplars, features, labels, metadata, notifications, query, rules, series, status,
@@ -56,6 +56,7 @@ pub fn router(app: &Arc<App>) -> Router {
     Router::new()
         .fallback_service(counted)
         .layer(from_fn(methods::layer))
+        .layer(from_fn_with_state(Arc::clone(app), same_origin::layer))
         .layer(from_fn(plain_path))
         .layer(from_fn_with_state(
             Arc::clone(app),
