@@ -315,9 +315,8 @@ fn fixed_parts_are_recognised() {
 
 /// Processor time of this thread, milliseconds: whatever else the machine does takes none of it.
 fn thread_cpu_ms() -> u64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    let on_cpu_ns = stat.split(' ').next().unwrap();
-    on_cpu_ns.parse::<u64>().unwrap() / 1_000_000
+    let on_cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    on_cpu.tv_sec as u64 * 1000 + on_cpu.tv_nsec as u64 / 1_000_000
 }
 
 #[test]
