@@ -157,18 +157,7 @@ impl Block {
         cache.records.read(&self.pages, ordinal)
     }
 
-    /// Replaces `out` by the samples of a series inside `[min_ms, max_ms]`.
-    pub(crate) fn read(
-        &self,
-        ordinal: u32,
-        min_ms: i64,
-        max_ms: i64,
-        out: &mut Samples,
-    ) -> Result<(), Corruption> {
-        self.read_detail(ordinal, (min_ms, max_ms), Detail::Values, out)
-    }
-
-    /// As [`Block::read`], with as much of the floats as is wanted.
+    /// Replaces `out` by the samples of a series inside a range of timestamps, both ends included.
     pub(crate) fn read_detail(
         &self,
         ordinal: u32,
@@ -179,7 +168,7 @@ impl Block {
         LAST_COLUMN.with_borrow_mut(|cache| self.read_into(ordinal, range, detail, cache, out))
     }
 
-    /// As [`Block::read`], with a cache of the caller's.
+    /// As [`Block::read_detail`], with values and a cache of the caller's.
     pub(crate) fn read_cached(
         &self,
         ordinal: u32,
