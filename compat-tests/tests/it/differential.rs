@@ -51,7 +51,12 @@ fn setting(name: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-fn start_prometheus(peers: &Peers, directory: &Path) -> Result<(Process, String), String> {
+/// A Prometheus that takes remote writes, with more flags, and its address.
+pub(crate) fn start_prometheus(
+    peers: &Peers,
+    directory: &Path,
+    flags: &[&str],
+) -> Result<(Process, String), String> {
     let port = free_port()?;
     let config = directory.join("prometheus.yml");
     std::fs::write(&config, "global: {}\n").map_err(|e| e.to_string())?;
@@ -66,7 +71,8 @@ fn start_prometheus(peers: &Peers, directory: &Path) -> Result<(Process, String)
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             // The data is years old.
             .arg("--storage.tsdb.retention.time=100y")
-            .args(["--web.enable-remote-write-receiver", &features()]),
+            .arg("--web.enable-remote-write-receiver")
+            .args(flags),
         &directory.join("prometheus.log"),
     )?;
     let url = format!("http://127.0.0.1:{port}");
@@ -85,7 +91,7 @@ fn random_queries(
     let flags = [features.as_str(), "--storage.tsdb.retention.time=0"];
     let tenbin = Tenbin::start(&tenbin(), directory.path(), &flags).map_err(failed)?;
     let (_prometheus, prometheus_url) =
-        start_prometheus(peers, directory.path()).map_err(failed)?;
+        start_prometheus(peers, directory.path(), &[&features]).map_err(failed)?;
     let client = Client::default();
     for batch in data {
         for url in [&tenbin.url, &prometheus_url] {
@@ -126,8 +132,9 @@ fn random_queries(
     tally.report()
 }
 
+/// Answers of both servers, compared.
 #[derive(Default)]
-struct Tally {
+pub(crate) struct Tally {
     seed: u64,
     equal: usize,
     errors_equal: usize,
@@ -353,7 +360,8 @@ fn of_instance(query: &str, instance: &str) -> String {
 }
 
 impl Tally {
-    fn compare(
+    /// Asks both servers the same.
+    pub(crate) fn compare(
         &mut self,
         client: &Client,
         ours: &str,
@@ -404,7 +412,8 @@ impl Tally {
             .push(format!("{path} {}\n{place}", parameters[0].1));
     }
 
-    fn report(mut self) -> Result<(), Failed> {
+    /// Prints the figures; fails when there are differences.
+    pub(crate) fn report(mut self) -> Result<(), Failed> {
         let explained: usize = self.explained.values().sum();
         let all = self.equal + explained + self.unsettled.len() + self.differences.len();
         eprintln!(
