@@ -245,13 +245,11 @@ fn expand(template: &str) -> Vec<String> {
     filled.flat_map(|text| expand(&text)).collect()
 }
 
+/// Receives the labels of a series and its value.
+type Push<'p> = &'p mut dyn FnMut(&[(&str, &str)], f64);
+
 /// The value of every series of an instance at a scrape.
-fn scrape(
-    random: &mut Random,
-    instance: usize,
-    at: i64,
-    push: &mut dyn FnMut(&[(&str, &str)], f64),
-) {
+fn scrape(random: &mut Random, instance: usize, at: i64, push: Push<'_>) {
     let time_s = START_S + at * SCRAPE_S;
     let wave = ((at + 37 * instance as i64) % 120) as f64;
     for (place, kind) in ["used", "cached", "free"].into_iter().enumerate() {
