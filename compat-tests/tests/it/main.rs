@@ -2,6 +2,7 @@
 //! can say so and be counted as ignored.
 
 mod admin;
+mod compliance;
 mod crash;
 mod differential;
 mod http_contract;
@@ -44,6 +45,7 @@ fn peer_trials() -> Vec<Trial> {
     match tenbin_compat_tests::peers::find() {
         Ok(peers) => {
             let mut trials = prometheus::trials(&peers);
+            trials.extend(compliance::trials(&peers));
             trials.extend(differential::trials(&peers));
             trials.extend(interchange::trials(&peers));
             trials.extend(native_histograms::trials(&peers));
