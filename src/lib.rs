@@ -12,4 +12,5 @@ pub mod config;
 pub mod ingest;
 pub mod limits;
 pub mod server;
+pub mod settings;
 pub mod telemetry;

@@ -13,5 +13,6 @@ pub mod histograms;
 pub mod http;
 pub mod peers;
 pub mod process;
+pub mod raw;
 pub mod sender;
 pub mod sender_v2;

@@ -1,10 +1,19 @@
 //! The running server: shared state, routes, connections, shutdown.
 
 pub mod buffers;
+pub mod compression;
 pub mod cors;
+pub mod external_url;
 pub mod listener;
+pub mod live_config;
+pub mod methods;
+pub mod operations;
+pub mod paths;
 pub mod router;
 pub mod run;
+pub mod secure;
+pub mod target;
+pub mod web_config;
 pub mod workers;
 
 use std::collections::BTreeMap;
@@ -57,6 +66,12 @@ pub struct App {
     pub admin_enabled: bool,
     /// Which origins browsers may call from.
     pub cors: cors::CorsPolicy,
+    /// The configuration file.
+    pub config: live_config::LiveConfig,
+    /// TLS, users and response headers.
+    pub web_config: Arc<web_config::live::LiveWebConfig>,
+    /// Where the server is seen from outside.
+    pub external_url: external_url::ExternalUrl,
     /// Tells the main task to stop.
     pub stop: Arc<tokio::sync::Notify>,
 }
@@ -79,6 +94,12 @@ pub struct AppSettings {
     pub admin_enabled: bool,
     /// Which origins browsers may call from.
     pub cors: cors::CorsPolicy,
+    /// The configuration file.
+    pub config: live_config::LiveConfig,
+    /// TLS, users and response headers.
+    pub web_config: Arc<web_config::live::LiveWebConfig>,
+    /// Where the server is seen from outside.
+    pub external_url: external_url::ExternalUrl,
 }
 
 impl App {
@@ -101,6 +122,9 @@ impl App {
             lifecycle_enabled: settings.lifecycle_enabled,
             admin_enabled: settings.admin_enabled,
             cors: settings.cors,
+            config: settings.config,
+            web_config: settings.web_config,
+            external_url: settings.external_url,
             stop: Arc::new(tokio::sync::Notify::new()),
         }
     }
@@ -125,6 +149,31 @@ impl App {
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         self.query_threads.stop();
+    }
+
+    /// Reads the configuration files again.
+    ///
+    /// # Errors
+    /// A text that says what is wrong; then nothing has changed.
+    pub fn reload(&self) -> Result<(), String> {
+        let done = self.config.reload(self.clock.now_ms());
+        let web = self.web_config.reload_now();
+        match done.and(web) {
+            Ok(()) => {
+                tracing::info!("configuration reloaded");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!("configuration not reloaded, the old one stays: {error}");
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the server has been told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// The answer of everything that needs the store while there is none.

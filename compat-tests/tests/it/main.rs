@@ -5,6 +5,7 @@ mod admin;
 mod compliance;
 mod crash;
 mod differential;
+mod http_cases;
 mod http_contract;
 mod interchange;
 mod native_histograms;
@@ -46,6 +47,7 @@ fn peer_trials() -> Vec<Trial> {
         Ok(peers) => {
             let mut trials = prometheus::trials(&peers);
             trials.extend(compliance::trials(&peers));
+            trials.extend(http_cases::trials(&peers));
             trials.extend(differential::trials(&peers));
             trials.extend(interchange::trials(&peers));
             trials.extend(native_histograms::trials(&peers));
