@@ -2,6 +2,7 @@
 //! can say so and be counted as ignored.
 
 mod admin;
+mod compliance;
 mod crash;
 mod differential;
 mod grafana;
@@ -54,6 +55,7 @@ fn peer_trials() -> Vec<Trial> {
         Ok(peers) => {
             let mut trials = prometheus::trials(&peers);
             trials.extend(grafana::trials(&peers));
+            trials.extend(compliance::trials(&peers));
             trials.extend(http_cases::trials(&peers));
             trials.extend(differential::trials(&peers));
             trials.extend(interchange::trials(&peers));
