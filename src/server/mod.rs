@@ -67,6 +67,8 @@ pub struct App {
     pub admin_enabled: bool,
     /// Which origins browsers may call from.
     pub cors: cors::CorsPolicy,
+    /// The largest `limit` of `/api/v1/search`; absent when that is off.
+    pub search_max_limit: Option<usize>,
     /// The configuration file.
     pub config: live_config::LiveConfig,
     /// TLS, users and response headers.
@@ -95,6 +97,8 @@ pub struct AppSettings {
     pub admin_enabled: bool,
     /// Which origins browsers may call from.
     pub cors: cors::CorsPolicy,
+    /// The largest `limit` of `/api/v1/search`; absent when that is off.
+    pub search_max_limit: Option<usize>,
     /// The configuration file.
     pub config: live_config::LiveConfig,
     /// TLS, users and response headers.
@@ -123,6 +127,7 @@ impl App {
             lifecycle_enabled: settings.lifecycle_enabled,
             admin_enabled: settings.admin_enabled,
             cors: settings.cors,
+            search_max_limit: settings.search_max_limit,
             config: settings.config,
             web_config: settings.web_config,
             external_url: settings.external_url,

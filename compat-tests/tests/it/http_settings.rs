@@ -229,7 +229,11 @@ fn live() -> Result<(), Failed> {
 fn listings() -> Result<(), Failed> {
     use tenbin_compat_tests::sender::{send, series};
     let directory = tempfile::tempdir()?;
-    let flags = ["--web.enable-admin-api", "--storage.tsdb.retention.time=0"];
+    let flags = [
+        "--web.enable-admin-api",
+        "--storage.tsdb.retention.time=0",
+        "--enable-feature=search-api",
+    ];
     let server = Tenbin::start(&tenbin(), directory.path(), &flags).map_err(failed)?;
     let t = 1_700_000_000_000;
     let batch = vec![series(&[("__name__", "up")], &[(t, 1.0), (t + 1000, 2.0)])];
@@ -246,8 +250,46 @@ fn listings() -> Result<(), Failed> {
     check(is_right, || blocks.to_string())?;
     let features = get(&format!("{}/api/v1/features", server.url))?.json();
     let functions = &features["data"]["promql_functions"];
+    searches(&server)?;
     let is_right = functions["rate"] == true && functions["info"] == false;
     check(is_right && features["data"]["api"]["admin"] == true, || {
         features.to_string()
     })
+}
+
+fn searches(server: &Tenbin) -> Result<(), Failed> {
+    let range = "start=1700000000&end=1700000001";
+    for (target, status, body) in [
+        (
+            "metric_names?search[]=U&case_sensitive=false&include_score=true&",
+            200,
+            "{\"results\":[{\"name\":\"up\",\"score\":1.0}]}\n{\"status\":\"success\",\"has_more\":false}\n",
+        ),
+        (
+            "label_values?label=__name__&search[]=x&",
+            200,
+            "{\"results\":[]}\n{\"status\":\"success\",\"has_more\":false}\n",
+        ),
+        (
+            "label_names?limit=1&",
+            200,
+            "{\"results\":[{\"name\":\"__name__\"}]}\n{\"status\":\"success\",\"has_more\":false}\n",
+        ),
+        ("label_names?limit=0&", 400, ""),
+        ("label_names?limit=10001&", 400, ""),
+        ("label_names?sort_by=x&", 400, ""),
+        ("label_values?", 400, ""),
+    ] {
+        let answer = get(&format!("{}/api/v1/search/{target}{range}", server.url))?;
+        let is_right = answer.status == status && (body.is_empty() || answer.text() == body);
+        check(is_right, || {
+            format!("{target}: {} {}", answer.status, answer.text())
+        })?;
+    }
+    let yaml = get(&format!("{}/api/v1/openapi.yaml", server.url))?;
+    check(yaml.text().contains("/query_range"), || yaml.text())?;
+    let metrics = "status/self_metrics?metric_name_pattern=prometheus_ready";
+    let metrics = get(&format!("{}/api/v1/{metrics}", server.url))?.json();
+    let value = &metrics["data"][0]["metric"][0]["gauge"]["value"];
+    check(*value == 1.0, || metrics.to_string())
 }
