@@ -10,6 +10,7 @@ mod native_histograms;
 mod prometheus;
 mod query_limits;
 mod remote_write_v2;
+mod write_compliance;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     trials.extend(interchange::peerless_trials());
     trials.extend(query_limits::trials());
     trials.extend(remote_write_v2::trials());
+    trials.extend(write_compliance::trials());
     trials.extend(peer_trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
