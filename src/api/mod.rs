@@ -4,6 +4,7 @@
 //! work on the query threads, and write the answer straight to bytes.
 
 pub mod admin;
+mod body;
 pub mod error;
 pub mod exemplars;
 pub mod json;
@@ -11,9 +12,11 @@ pub mod labels;
 pub mod metadata;
 pub mod params;
 pub mod query;
+pub mod remote_read;
 pub mod response;
 pub mod series;
 pub mod status;
+mod stored;
 pub mod times;
 pub mod write;
 pub mod write_outcome;

@@ -17,7 +17,7 @@ use tower_http::compression::CompressionLayer;
 
 use super::{App, cors};
 use crate::api::response::text_error;
-use crate::api::{admin, exemplars, labels, metadata, query, series, status, write};
+use crate::api::{admin, exemplars, labels, metadata, query, remote_read, series, status, write};
 use crate::telemetry::exposition;
 
 /// The page at `/query`.
@@ -72,6 +72,7 @@ pub fn router(app: &Arc<App>) -> Router {
         )
         .layer(CompressionLayer::new())
         .route("/write", post(write::write))
+        .route("/read", post(remote_read::read))
         .layer(from_fn_with_state(Arc::clone(app), cors::layer));
     Router::new()
         .nest("/api/v1", api)

@@ -9,6 +9,7 @@ mod interchange;
 mod native_histograms;
 mod prometheus;
 mod query_limits;
+mod remote_read;
 mod remote_write_v2;
 mod write_compliance;
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     trials.extend(crash::trials());
     trials.extend(interchange::peerless_trials());
     trials.extend(query_limits::trials());
+    trials.extend(remote_read::peerless_trials());
     trials.extend(remote_write_v2::trials());
     trials.extend(write_compliance::trials());
     trials.extend(peer_trials());
@@ -49,6 +51,7 @@ fn peer_trials() -> Vec<Trial> {
             trials.extend(differential::trials(&peers));
             trials.extend(interchange::trials(&peers));
             trials.extend(native_histograms::trials(&peers));
+            trials.extend(remote_read::trials(&peers));
             trials
         }
         Err(reason) if tenbin_compat_tests::peers::required() => {
