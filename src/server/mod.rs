@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use axum::extract::FromRequestParts;
 use axum::extract::connect_info::Connected;
 use axum::http::request::Parts;
@@ -32,6 +33,7 @@ use tenbin_storage::{Clock, Db, ReplayProgress};
 
 use crate::api::response::text_error;
 use crate::limits::WriteLimits;
+use crate::protocols::{ProtocolSettings, ReadLimits};
 use crate::telemetry::Telemetry;
 use workers::QueryThreads;
 
@@ -50,6 +52,12 @@ pub struct App {
     pub telemetry: Arc<Telemetry>,
     /// Limits on writes.
     pub write_limits: WriteLimits,
+    /// Limits on remote reads.
+    pub read_limits: ReadLimits,
+    /// Where remote reads run.
+    pub read_threads: QueryThreads,
+    /// What the configuration file says about ways in and out.
+    pub protocols: ArcSwap<ProtocolSettings>,
     /// Memory for the bodies of writes.
     pub bodies: Arc<buffers::Buffers>,
     /// The time.
@@ -84,6 +92,10 @@ pub struct AppSettings {
     pub max_concurrent_queries: usize,
     /// Limits on writes.
     pub write_limits: WriteLimits,
+    /// Limits on remote reads.
+    pub read_limits: ReadLimits,
+    /// What the configuration file says about ways in and out.
+    pub protocols: ProtocolSettings,
     /// All flags with their values.
     pub flags: BTreeMap<String, String>,
     /// Retention as text.
@@ -114,6 +126,9 @@ impl App {
             query_threads: QueryThreads::new(settings.max_concurrent_queries),
             telemetry: Arc::new(Telemetry::default()),
             write_limits: settings.write_limits,
+            read_limits: settings.read_limits,
+            read_threads: QueryThreads::new(settings.read_limits.max_concurrent.max(1)),
+            protocols: ArcSwap::from_pointee(settings.protocols),
             bodies: Arc::default(),
             started_ms: clock.now_ms(),
             clock,
@@ -149,6 +164,7 @@ impl App {
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         self.query_threads.stop();
+        self.read_threads.stop();
     }
 
     /// Reads the configuration files again.

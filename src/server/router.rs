@@ -21,8 +21,8 @@ use super::paths::{not_found, plain_path, redirect, unrouted};
 use super::{App, compression, cors, methods, operations, web_config};
 use crate::api::response::text_error;
 use crate::api::{
-    admin, exemplars, features, labels, metadata, notifications, query, rules, series, status,
-    targets, write,
+    admin, exemplars, features, labels, metadata, notifications, query, remote_read, rules, series,
+    status, targets, write,
 };
 use crate::telemetry::exposition;
 
@@ -148,6 +148,7 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         .layer(from_fn(compression::layer))
         .route("/notifications/live", get(notifications::live))
         .route("/write", post(write::write))
+        .route("/read", post(remote_read::read))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(app), cors::layer))
