@@ -12,6 +12,7 @@ use tenbin_promql::options::{EngineOptions, Features};
 use tenbin_storage::{Options, WalSync};
 
 use crate::limits::WriteLimits;
+use crate::protocols::{ProtocolSettings, ReadLimits};
 use crate::server::AppSettings;
 use crate::server::cors::CorsPolicy;
 use crate::server::external_url::ExternalUrl;
@@ -31,6 +32,8 @@ pub struct Flags {
     config_file: Option<PathBuf>,
     #[command(flatten)]
     storage: StorageFlags,
+    #[command(flatten)]
+    read: ReadFlags,
     #[command(flatten)]
     web: WebFlags,
     #[command(flatten)]
@@ -101,6 +104,32 @@ struct StorageFlags {
         default_value_t = 16384
     )]
     max_label_value_bytes: usize,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Remote read")]
+struct ReadFlags {
+    /// Most samples in one answer that is not streamed; 0 = no limit.
+    #[arg(
+        long = "storage.remote.read-sample-limit",
+        value_name = "N",
+        default_value_t = 50_000_000
+    )]
+    sample_limit: u64,
+    /// Most remote reads at once; further ones wait.
+    #[arg(
+        long = "storage.remote.read-concurrent-limit",
+        value_name = "N",
+        default_value_t = 10
+    )]
+    concurrent_limit: usize,
+    /// Most bytes in a frame of a streamed answer; a client may have a limit of its own.
+    #[arg(
+        long = "storage.remote.read-max-bytes-in-frame",
+        value_name = "BYTES",
+        default_value_t = 1 << 20
+    )]
+    max_bytes_in_frame: usize,
 }
 
 #[derive(Debug, Args)]
@@ -392,6 +421,12 @@ impl Flags {
                 },
                 max_concurrent_queries: self.query.max_concurrency.max(1),
                 write_limits: effective.remote_write_receiver.over(&self.write_limits()),
+                read_limits: ReadLimits {
+                    max_samples: self.read.sample_limit,
+                    max_concurrent: self.read.concurrent_limit,
+                    max_frame_bytes: self.read.max_bytes_in_frame,
+                },
+                protocols: effective.protocols(&ProtocolSettings::default()),
                 flags: self.listing(),
                 retention_text: retention_text(retention_ms, retention_bytes),
                 lifecycle_enabled: self.web.enable_lifecycle,
@@ -479,6 +514,18 @@ impl Flags {
             (
                 "storage.max-label-value-bytes",
                 storage.max_label_value_bytes.to_string(),
+            ),
+            (
+                "storage.remote.read-sample-limit",
+                self.read.sample_limit.to_string(),
+            ),
+            (
+                "storage.remote.read-concurrent-limit",
+                self.read.concurrent_limit.to_string(),
+            ),
+            (
+                "storage.remote.read-max-bytes-in-frame",
+                self.read.max_bytes_in_frame.to_string(),
             ),
             ("web.listen-address", web.listen_address.join(",")),
             ("web.search.max-limit", web.search_max_limit.to_string()),

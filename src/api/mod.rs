@@ -4,6 +4,7 @@
 //! work on the query threads, and write the answer straight to bytes.
 
 pub mod admin;
+mod body;
 pub mod error;
 pub mod exemplars;
 pub mod features;
@@ -14,12 +15,14 @@ pub mod notifications;
 pub mod openapi;
 pub mod params;
 pub mod query;
+pub mod remote_read;
 pub mod response;
 pub mod rules;
 pub mod search;
 pub mod self_metrics;
 pub mod series;
 pub mod status;
+mod stored;
 pub mod targets;
 pub mod times;
 pub mod write;

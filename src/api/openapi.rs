@@ -124,6 +124,7 @@ const ENDPOINTS: &[Endpoint] = &[
     ),
     ("/openapi.yaml", GET, "openapi_version", "This"),
     ("/write", POST, "", "Remote write"),
+    ("/read", POST, "", "Remote read"),
     ("/admin/tsdb/flush", DO, "", "The head goes into blocks"),
     (
         "/admin/tsdb/compact",

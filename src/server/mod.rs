@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use axum::extract::FromRequestParts;
 use axum::extract::connect_info::Connected;
 use axum::http::request::Parts;
@@ -33,6 +34,7 @@ use tenbin_storage::{Clock, Db, ReplayProgress};
 
 use crate::api::response::text_error;
 use crate::limits::WriteLimits;
+use crate::protocols::{ProtocolSettings, ReadLimits};
 use crate::telemetry::Telemetry;
 use workers::QueryThreads;
 
@@ -51,6 +53,12 @@ pub struct App {
     pub telemetry: Arc<Telemetry>,
     /// Limits on writes.
     pub write_limits: WriteLimits,
+    /// Limits on remote reads.
+    pub read_limits: ReadLimits,
+    /// Where remote reads run.
+    pub read_threads: QueryThreads,
+    /// What the configuration file says about ways in and out.
+    pub protocols: ArcSwap<ProtocolSettings>,
     /// Memory for the bodies of writes.
     pub bodies: Arc<buffers::Buffers>,
     /// The time.
@@ -87,6 +95,10 @@ pub struct AppSettings {
     pub max_concurrent_queries: usize,
     /// Limits on writes.
     pub write_limits: WriteLimits,
+    /// Limits on remote reads.
+    pub read_limits: ReadLimits,
+    /// What the configuration file says about ways in and out.
+    pub protocols: ProtocolSettings,
     /// All flags with their values.
     pub flags: BTreeMap<String, String>,
     /// Retention as text.
@@ -119,6 +131,9 @@ impl App {
             query_threads: QueryThreads::new(settings.max_concurrent_queries),
             telemetry: Arc::new(Telemetry::default()),
             write_limits: settings.write_limits,
+            read_limits: settings.read_limits,
+            read_threads: QueryThreads::new(settings.read_limits.max_concurrent.max(1)),
+            protocols: ArcSwap::from_pointee(settings.protocols),
             bodies: Arc::default(),
             started_ms: clock.now_ms(),
             clock,
@@ -155,6 +170,7 @@ impl App {
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         self.query_threads.stop();
+        self.read_threads.stop();
     }
 
     /// Reads the configuration files again.
@@ -163,6 +179,8 @@ impl App {
     /// A text that says what is wrong; then nothing has changed.
     pub fn reload(&self) -> Result<(), String> {
         let done = self.config.reload(self.clock.now_ms());
+        let protocols = self.config.current().protocols(&self.protocols.load());
+        self.protocols.store(Arc::new(protocols));
         let web = self.web_config.reload_now();
         match done.and(web) {
             Ok(()) => {

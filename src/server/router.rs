@@ -21,8 +21,8 @@ use super::paths::{not_found, plain_path, redirect, unrouted};
 use super::{App, compression, cors, methods, operations, same_origin, web_config};
 use crate::api::response::text_error;
 use crate::api::{
-    admin, exemplars, features, labels, metadata, notifications, openapi, query, rules, search,
-    self_metrics, series, status, targets, write,
+    admin, exemplars, features, labels, metadata, notifications, openapi, query, remote_read,
+    rules, search, self_metrics, series, status, targets, write,
 };
 use crate::telemetry::exposition;
 
@@ -163,6 +163,7 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         )
         .route("/notifications/live", get(notifications::live))
         .route("/write", post(write::write))
+        .route("/read", post(remote_read::read))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(app), cors::layer))

@@ -50,7 +50,7 @@ pub use exemplars::{ExemplarSeries, StoredExemplar};
 pub use flush::FlushReport;
 pub use interchange::{
     ExportOptions, ExportProgress, ExportReport, ImportProgress, ImportReport, InterchangeError,
-    compatible_block_ms,
+    WireChunk, compatible_block_ms, wire_chunks,
 };
 pub use metadata::Metadata;
 pub use options::{Options, WalSync};
