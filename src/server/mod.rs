@@ -11,6 +11,7 @@ pub mod operations;
 pub mod paths;
 pub mod router;
 pub mod run;
+pub mod same_origin;
 pub mod secure;
 pub mod target;
 pub mod web_config;
@@ -74,6 +75,8 @@ pub struct App {
     pub admin_enabled: bool,
     /// Which origins browsers may call from.
     pub cors: cors::CorsPolicy,
+    /// The largest `limit` of `/api/v1/search`; absent when that is off.
+    pub search_max_limit: Option<usize>,
     /// The configuration file.
     pub config: live_config::LiveConfig,
     /// TLS, users and response headers.
@@ -106,6 +109,8 @@ pub struct AppSettings {
     pub admin_enabled: bool,
     /// Which origins browsers may call from.
     pub cors: cors::CorsPolicy,
+    /// The largest `limit` of `/api/v1/search`; absent when that is off.
+    pub search_max_limit: Option<usize>,
     /// The configuration file.
     pub config: live_config::LiveConfig,
     /// TLS, users and response headers.
@@ -137,6 +142,7 @@ impl App {
             lifecycle_enabled: settings.lifecycle_enabled,
             admin_enabled: settings.admin_enabled,
             cors: settings.cors,
+            search_max_limit: settings.search_max_limit,
             config: settings.config,
             web_config: settings.web_config,
             external_url: settings.external_url,
@@ -173,6 +179,8 @@ impl App {
     /// A text that says what is wrong; then nothing has changed.
     pub fn reload(&self) -> Result<(), String> {
         let done = self.config.reload(self.clock.now_ms());
+        let protocols = self.config.current().protocols(&self.protocols.load());
+        self.protocols.store(Arc::new(protocols));
         let web = self.web_config.reload_now();
         match done.and(web) {
             Ok(()) => {
