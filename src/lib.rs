@@ -11,5 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod ingest;
 pub mod limits;
+pub mod protocols;
 pub mod server;
+pub mod settings;
 pub mod telemetry;

@@ -13,5 +13,8 @@ pub mod histograms;
 pub mod http;
 pub mod peers;
 pub mod process;
+pub mod prometheus;
+pub mod raw;
+pub mod reader;
 pub mod sender;
 pub mod sender_v2;

@@ -16,16 +16,20 @@ pub struct Peers {
     pub node_exporter: PathBuf,
 }
 
+fn folder() -> PathBuf {
+    match std::env::var_os("TENBIN_PEERS") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(std::env::var_os("HOME").unwrap_or_default())
+            .join(".cache/tenbin-peers/bin"),
+    }
+}
+
 /// Finds the peers, or says why not.
 ///
 /// # Errors
 /// Names the first program that is missing and how to get it.
 pub fn find() -> Result<Peers, String> {
-    let folder = match std::env::var_os("TENBIN_PEERS") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(std::env::var_os("HOME").unwrap_or_default())
-            .join(".cache/tenbin-peers/bin"),
-    };
+    let folder = folder();
     let program = |name: &str| {
         let path = folder.join(name);
         if path.exists() {
@@ -49,4 +53,11 @@ pub fn find() -> Result<Peers, String> {
 #[must_use]
 pub fn required() -> bool {
     std::env::var_os("TENBIN_REQUIRE_PEERS").is_some_and(|v| v == "1")
+}
+
+/// A further program of the folder, which only some tests need.
+#[must_use]
+pub fn optional(name: &str) -> Option<PathBuf> {
+    let path = folder().join(name);
+    path.exists().then_some(path)
 }

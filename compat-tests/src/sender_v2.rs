@@ -2,8 +2,8 @@
 
 use prost::Message;
 
+use crate::histograms::Span;
 use crate::http::{Answer, Client};
-use crate::sender::Sample;
 
 /// `io.prometheus.write.v2.Request`
 #[derive(Clone, PartialEq, Message)]
@@ -25,9 +25,88 @@ pub struct TimeSeries {
     /// The samples.
     #[prost(message, repeated, tag = "2")]
     pub samples: Vec<Sample>,
+    /// The native histograms.
+    #[prost(message, repeated, tag = "3")]
+    pub histograms: Vec<Histogram>,
     /// The exemplars.
     #[prost(message, repeated, tag = "4")]
     pub exemplars: Vec<Exemplar>,
+    /// What is said about the metric.
+    #[prost(message, optional, tag = "5")]
+    pub metadata: Option<Metadata>,
+    /// When the counter began, milliseconds since the epoch: a field of drafts of the protocol.
+    #[prost(int64, tag = "6")]
+    pub created_timestamp: i64,
+}
+
+/// `io.prometheus.write.v2.Sample`
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Sample {
+    /// The value.
+    #[prost(double, tag = "1")]
+    pub value: f64,
+    /// Milliseconds since the epoch.
+    #[prost(int64, tag = "2")]
+    pub timestamp: i64,
+    /// When the counter began, milliseconds since the epoch; 0 = not said.
+    #[prost(int64, tag = "3")]
+    pub start_timestamp: i64,
+}
+
+/// `io.prometheus.write.v2.Histogram` with integer counts.
+#[derive(Clone, PartialEq, Message)]
+pub struct Histogram {
+    /// Observations.
+    #[prost(uint64, optional, tag = "1")]
+    pub count: Option<u64>,
+    /// Sum of the observations.
+    #[prost(double, tag = "3")]
+    pub sum: f64,
+    /// Resolution; -53 for explicit bounds.
+    #[prost(sint32, tag = "4")]
+    pub schema: i32,
+    /// Half the width of the zero bucket.
+    #[prost(double, tag = "5")]
+    pub zero_threshold: f64,
+    /// Content of the zero bucket.
+    #[prost(uint64, optional, tag = "6")]
+    pub zero_count: Option<u64>,
+    /// Which negative buckets follow.
+    #[prost(message, repeated, tag = "8")]
+    pub negative_spans: Vec<Span>,
+    /// Their counts, each less the one before.
+    #[prost(sint64, repeated, tag = "9")]
+    pub negative_deltas: Vec<i64>,
+    /// Which positive buckets follow.
+    #[prost(message, repeated, tag = "11")]
+    pub positive_spans: Vec<Span>,
+    /// Their counts, each less the one before.
+    #[prost(sint64, repeated, tag = "12")]
+    pub positive_deltas: Vec<i64>,
+    /// Milliseconds since the epoch.
+    #[prost(int64, tag = "15")]
+    pub timestamp: i64,
+    /// Upper bounds of custom buckets.
+    #[prost(double, repeated, tag = "16")]
+    pub custom_values: Vec<f64>,
+    /// When the counter began, milliseconds since the epoch; 0 = not said.
+    #[prost(int64, tag = "17")]
+    pub start_timestamp: i64,
+}
+
+/// `io.prometheus.write.v2.Metadata`
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Metadata {
+    /// The type's number: 1 = counter, 2 = gauge, 3 = histogram, 4 = gauge histogram, 5 = summary,
+    /// 6 = info, 7 = state set.
+    #[prost(int32, tag = "1")]
+    pub kind: i32,
+    /// Reference to the help text.
+    #[prost(uint32, tag = "3")]
+    pub help_ref: u32,
+    /// Reference to the unit.
+    #[prost(uint32, tag = "4")]
+    pub unit_ref: u32,
 }
 
 /// `io.prometheus.write.v2.Exemplar`
@@ -57,7 +136,8 @@ impl Request {
         }
     }
 
-    fn symbol(&mut self, text: &str) -> u32 {
+    /// The reference of a text, which is added when it is new.
+    pub fn symbol(&mut self, text: &str) -> u32 {
         let found = self.symbols.iter().position(|s| s == text);
         let at = found.unwrap_or_else(|| {
             self.symbols.push(text.to_owned());
@@ -83,6 +163,7 @@ impl Request {
             .map(|(t, v)| Sample {
                 value: *v,
                 timestamp: *t,
+                start_timestamp: 0,
             })
             .collect();
         let exemplars = vec![exemplar; exemplars];
@@ -90,6 +171,7 @@ impl Request {
             labels_refs,
             samples,
             exemplars,
+            ..TimeSeries::default()
         });
     }
 

@@ -4,16 +4,23 @@
 //! work on the query threads, and write the answer straight to bytes.
 
 pub mod admin;
+mod body;
 pub mod error;
 pub mod exemplars;
+pub mod features;
 pub mod json;
 pub mod labels;
 pub mod metadata;
+pub mod notifications;
 pub mod params;
 pub mod query;
+pub mod remote_read;
 pub mod response;
+pub mod rules;
 pub mod series;
 pub mod status;
+mod stored;
+pub mod targets;
 pub mod times;
 pub mod write;
 pub mod write_outcome;

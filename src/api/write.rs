@@ -12,18 +12,17 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tenbin_storage::{AppendError, Commit, Db};
+use tenbin_storage::{Commit, Db};
 
-use super::response::text_error;
+use super::body::{Refusal, header_text, read_body};
+use super::stored::{durable, off_the_workers, refused_append};
 use super::write_outcome::{Outcome, Written};
 use crate::ingest::decompress::{DecompressError, snappy};
 use crate::ingest::remote_write_v1::RemoteWriteV1;
 use crate::ingest::remote_write_v2::RemoteWriteV2;
-use crate::limits::WriteLimits;
-use crate::server::buffers::{Buffer, Buffers};
+use crate::server::buffers::Buffer;
 use crate::server::{App, Peer, Store};
 
 /// Bodies above this many compressed bytes are decoded on a thread of their own instead of the
@@ -46,10 +45,6 @@ enum Version {
     V1,
     V2,
 }
-
-/// A refusal of the whole request: status and text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Refusal(StatusCode, String);
 
 /// `POST /api/v1/write`
 pub async fn write(
@@ -74,15 +69,11 @@ pub async fn write(
             outcome.note(&app.telemetry);
             outcome.into_response()
         }
-        Err((version, Refusal(status, text))) => {
-            let mut response = text_error(status, &text);
-            let headers = response.headers_mut();
-            if status == StatusCode::SERVICE_UNAVAILABLE {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-            }
+        Err((version, refusal)) => {
+            let mut response = refusal.into_response();
             if version == Some(Version::V2) {
                 // A 2.0 sender needs the counts on every answer: nothing was written.
-                Written::default().push_headers(headers);
+                Written::default().push_headers(response.headers_mut());
             }
             response
         }
@@ -91,8 +82,7 @@ pub async fn write(
 
 /// Judges Content-Encoding and Content-Type; says which message the body should hold.
 fn check_headers(headers: &HeaderMap) -> Result<Version, Refusal> {
-    let text = |name| headers.get(name).map_or("", |v| v.to_str().unwrap_or("?"));
-    let encoding = text(header::CONTENT_ENCODING);
+    let encoding = header_text(headers, header::CONTENT_ENCODING);
     let refuse = |text: String| Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("snappy") {
         return refuse(format!(
@@ -100,7 +90,7 @@ fn check_headers(headers: &HeaderMap) -> Result<Version, Refusal> {
              only snappy is acceptable"
         ));
     }
-    let content_type = text(header::CONTENT_TYPE);
+    let content_type = header_text(headers, header::CONTENT_TYPE);
     let mut parts = content_type.split(';').map(str::trim);
     let media_type = parts.next().unwrap_or("");
     if media_type.is_empty() {
@@ -131,49 +121,6 @@ fn check_headers(headers: &HeaderMap) -> Result<Version, Refusal> {
     Ok(Version::V1)
 }
 
-async fn read_body(
-    body: Body,
-    limits: &WriteLimits,
-    bodies: &Arc<Buffers>,
-    headers: &HeaderMap,
-) -> Result<Buffer, Refusal> {
-    let limit = limits.max_body_bytes;
-    let too_large = || {
-        Refusal(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("request body exceeds the {limit} bytes limit (flag --web.max-body-bytes)"),
-        )
-    };
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok());
-    if declared
-        .and_then(|v| v.parse::<u64>().ok())
-        .is_some_and(|n| n > limit as u64)
-    {
-        return Err(too_large());
-    }
-    let mut body = Limited::new(body, limit);
-    let mut gathered = bodies.take();
-    while let Some(frame) = body.frame().await {
-        match frame {
-            Ok(frame) => {
-                if let Ok(bytes) = frame.into_data() {
-                    gathered.extend_from_slice(&bytes);
-                }
-            }
-            Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-                return Err(too_large());
-            }
-            Err(error) => {
-                let text = format!("reading the body: {error}");
-                return Err(Refusal(StatusCode::BAD_REQUEST, text));
-            }
-        }
-    }
-    Ok(gathered)
-}
-
 async fn store(
     app: &Arc<App>,
     db: Arc<Db>,
@@ -186,14 +133,7 @@ async fn store(
         return decode_and_append(app, &db, peer, version, &body);
     }
     let app = Arc::clone(app);
-    tokio::task::spawn_blocking(move || decode_and_append(&app, &db, peer, version, &body))
-        .await
-        .unwrap_or_else(|_| {
-            Err(Refusal(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "ingest thread panicked".to_owned(),
-            ))
-        })
+    off_the_workers(move || decode_and_append(&app, &db, peer, version, &body)).await
 }
 
 fn decode_and_append(
@@ -205,11 +145,9 @@ fn decode_and_append(
 ) -> Result<(Outcome, Commit), Refusal> {
     let limits = &app.write_limits;
     BUFFER.with_borrow_mut(|buffer| {
-        let bad = |text: String| Refusal(StatusCode::BAD_REQUEST, text);
+        let bad = |text: String| Refusal::bad(text);
         snappy(body, limits.max_decoded_body_bytes, buffer).map_err(|e| match e {
-            DecompressError::TooLarge { .. } => {
-                Refusal(StatusCode::PAYLOAD_TOO_LARGE, e.to_string())
-            }
+            DecompressError::TooLarge { .. } => Refusal::too_large(e.to_string()),
             DecompressError::Corrupt(_) => bad(e.to_string()),
         })?;
         let stored = match version {
@@ -231,29 +169,6 @@ fn decode_and_append(
         }
         stored.map_err(|e| refused_append(&e))
     })
-}
-
-fn refused_append(error: &AppendError) -> Refusal {
-    let status = match error {
-        AppendError::NoSpace { .. } | AppendError::Closed => StatusCode::SERVICE_UNAVAILABLE,
-        AppendError::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
-        AppendError::WalFailed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    Refusal(status, error.to_string())
-}
-
-/// Waits until the WAL's sync policy allows the acknowledgement.
-async fn durable(commit: Commit) -> Result<(), Refusal> {
-    let (done, finished) = tokio::sync::oneshot::channel();
-    commit.on_durable(Box::new(move |result| {
-        // The receiver is gone when the client is; the samples are stored all the same.
-        let _ = done.send(result);
-    }));
-    match finished.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(refused_append(&error)),
-        Err(_) => Err(refused_append(&AppendError::Closed)),
-    }
 }
 
 #[cfg(test)]

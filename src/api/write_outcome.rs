@@ -8,7 +8,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tenbin_model::Labels;
-use tenbin_model::write::{AppendReport, ExemplarError, InvalidLabels, RejectReason, WriteRequest};
+use tenbin_model::write::{
+    AppendReport, ExemplarError, InvalidLabels, MAX_REPORTED_REJECTIONS, RejectReason, WriteRequest,
+};
 
 use super::response::text_error;
 use crate::ingest::remote_write_v2::RemoteWriteV2;
@@ -69,15 +71,53 @@ fn labels_text(request: &RemoteWriteV2<'_>, entry: usize) -> String {
     Labels::from_pairs(&labels).to_string()
 }
 
+/// Adds lines for series that hold nothing to store; says how many are left out of the text.
+fn push_unusable(lines: &mut Vec<(usize, String)>, request: &RemoteWriteV2<'_>) -> u64 {
+    let (mut said, mut unsaid) = (0, 0);
+    let mut push = |entry, text: &dyn Fn() -> String| {
+        if said < MAX_REPORTED_REJECTIONS {
+            said += 1;
+            lines.push((entry, text()));
+        } else {
+            unsaid += 1;
+        }
+    };
+    // Both lists ascend by entry.
+    let mut bad_metadata = request.bad_metadata().iter().peekable();
+    let mut labels = Vec::new();
+    for entry in 0..request.len() {
+        if let Some((_, reason)) = bad_metadata.next_if(|(bad, _)| *bad == entry) {
+            push(entry, &|| {
+                let refs = refs_text(request, entry);
+                format!("parsing metadata for series {refs}: {reason}")
+            });
+        } else if request.has_no_points(entry) && request.labels(entry, &mut labels).is_ok() {
+            push(entry, &|| {
+                let text = "TimeSeries must contain at least one sample or histogram for series";
+                format!("{text} {}", Labels::from_sorted(&labels))
+            });
+        }
+        // A message may come twice in an entry.
+        while bad_metadata.next_if(|(bad, _)| *bad == entry).is_some() {}
+    }
+    unsaid
+}
+
+/// The label references of an entry as Go prints a list.
+fn refs_text(request: &RemoteWriteV2<'_>, entry: usize) -> String {
+    let refs: Vec<String> = request
+        .label_refs(entry)
+        .iter()
+        .map(u32::to_string)
+        .collect();
+    format!("[{}]", refs.join(" "))
+}
+
 fn invalid_text(request: &RemoteWriteV2<'_>, entry: usize, reason: &InvalidLabels) -> String {
     match reason {
         InvalidLabels::Reference(text) => {
-            let refs: Vec<String> = request
-                .label_refs(entry)
-                .iter()
-                .map(u32::to_string)
-                .collect();
-            format!("parsing labels for series [{}]: {text}", refs.join(" "))
+            let refs = refs_text(request, entry);
+            format!("parsing labels for series {refs}: {text}")
         }
         InvalidLabels::Duplicate(name) => format!(
             "invalid labels for series, labels {}, duplicated label {name}",
@@ -123,42 +163,38 @@ impl Outcome {
     #[must_use]
     pub fn v2(report: &AppendReport, request: &RemoteWriteV2<'_>) -> Self {
         let mut outcome = Self::new(report);
-        let mut lines: Vec<String> = Vec::new();
+        let mut lines: Vec<(usize, String)> = Vec::new();
         for (entry, reason) in &report.invalid {
-            lines.push(invalid_text(request, *entry, reason));
+            lines.push((*entry, invalid_text(request, *entry, reason)));
         }
-        let mut labels = Vec::new();
-        for entry in 0..request.len() {
-            if request.has_no_points(entry) && request.labels(entry, &mut labels).is_ok() {
-                lines.push(format!(
-                    "TimeSeries must contain at least one sample or histogram for series {}",
-                    Labels::from_sorted(&labels)
-                ));
-            }
-        }
+        let unsaid = push_unusable(&mut lines, request);
         for (entry, reason) in &report.rejections {
-            lines.push(format!(
-                "{reason} for series {}",
-                labels_text(request, *entry)
-            ));
+            let series = labels_text(request, *entry);
+            lines.push((*entry, format!("{reason} for series {series}")));
         }
         for (entry, reason) in &report.exemplar_errors {
             let series = labels_text(request, *entry);
             match reason {
-                ExemplarError::OutOfOrder => lines.push(format!("{reason} for series {series}")),
+                ExemplarError::OutOfOrder => {
+                    lines.push((*entry, format!("{reason} for series {series}")));
+                }
                 ExemplarError::Labels => {
-                    lines.push(format!("parsing exemplar for series {series}: {reason}"));
+                    let text = format!("parsing exemplar for series {series}: {reason}");
+                    lines.push((*entry, text));
                 }
                 // As in Prometheus not the sender's to know.
                 _ => tracing::debug!(%reason, series, "remote write: exemplar refused"),
             }
         }
+        // In the order of the series; of one, in the order above.
+        lines.sort_by_key(|(entry, _)| *entry);
+        let mut lines: Vec<String> = lines.into_iter().map(|(_, text)| text).collect();
         if !lines.is_empty() {
             let reason = report.rejections.first().map(|(_, reason)| reason);
             outcome.status = reason.map_or(StatusCode::BAD_REQUEST, status_of);
         }
         let shown = (report.invalid.len() + report.rejections.len()) as u64;
-        let all = report.invalid_entries + report.rejected_samples;
+        let all = report.invalid_entries + report.rejected_samples + unsaid;
         if all > shown {
             lines.push(format!("and {} more", all - shown));
         }

@@ -5,7 +5,11 @@
 
 pub mod decompress;
 pub mod histogram;
+pub mod histogram_writer;
+pub mod otlp;
 pub mod protobuf;
+pub mod protobuf_writer;
+pub mod read_request;
 mod recycle;
 pub mod remote_write_v1;
 pub mod remote_write_v2;

@@ -32,7 +32,7 @@ struct Entry {
     exemplars: (u32, u32),
 }
 
-/// What an entry says about its metric, as references.
+/// What an entry says about its metric, as references; that of the metric's name is found later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct MetadataRefs {
     metric: u32,
@@ -58,8 +58,10 @@ pub struct RemoteWriteV2<'a> {
     histograms: Vec<HistogramSample>,
     /// Encoded exemplars: read when the store asks for them.
     exemplars: Vec<&'a [u8]>,
-    /// Encoded metadata by entry; of entries that have any.
-    metadata: Vec<(u32, &'a [u8])>,
+    /// Metadata by entry; of entries that have any.
+    metadata: Vec<(u32, MetadataRefs)>,
+    /// Entries that were emptied since their metadata refers to nothing, with the reason.
+    bad_metadata: Vec<(usize, String)>,
     /// Hash per symbol with the seed that it was computed for.
     symbol_hashes: OnceCell<(u64, Vec<u64>)>,
 }
@@ -96,6 +98,7 @@ impl<'a> RemoteWriteV2<'a> {
             histograms: Vec::new(),
             exemplars: Vec::new(),
             metadata: Vec::new(),
+            bad_metadata: Vec::new(),
             symbol_hashes: OnceCell::new(),
         };
         let mut walker = Walker::new(body);
@@ -114,7 +117,43 @@ impl<'a> RemoteWriteV2<'a> {
                 _ => walker.skip(tag)?,
             }
         }
+        request.refuse_bad_metadata();
         Ok(request)
+    }
+
+    /// Empties the entries whose metadata refers to nothing: as Prometheus, which skips such series.
+    fn refuse_bad_metadata(&mut self) {
+        let size = self.symbols.len();
+        let outside = |reference: u32| reference as usize >= size;
+        let bad = |refs: &MetadataRefs| match refs {
+            // A table without any symbol is only a problem for what refers to it.
+            MetadataRefs {
+                unit: 0, help: 0, ..
+            } => None,
+            refs if outside(refs.unit) => Some(("unit_ref", refs.unit)),
+            refs if outside(refs.help) => Some(("help_ref", refs.help)),
+            _ => None,
+        };
+        self.metadata.retain(|(entry, refs)| {
+            let Some((field, reference)) = bad(refs) else {
+                return true;
+            };
+            let entry = *entry as usize;
+            let text =
+                format!("metadata {field} {reference} outside of symbols table (size {size})");
+            self.bad_metadata.push((entry, text));
+            let emptied = &mut self.entries[entry];
+            emptied.samples.1 = emptied.samples.0;
+            emptied.histograms.1 = emptied.histograms.0;
+            emptied.exemplars.1 = emptied.exemplars.0;
+            false
+        });
+    }
+
+    /// Entries without effect since their metadata refers to nothing, with the reason.
+    #[must_use]
+    pub fn bad_metadata(&self) -> &[(usize, String)] {
+        &self.bad_metadata
     }
 
     /// Whether an entry carries neither samples nor histograms.
@@ -170,7 +209,7 @@ impl<'a> RemoteWriteV2<'a> {
                 }
                 (5, wire::BYTES) => {
                     let entry = self.entries.len() as u32;
-                    self.metadata.push((entry, walker.bytes()?));
+                    self.metadata.push((entry, metadata_refs(walker.bytes()?)?));
                 }
                 (2..=5, found) if found != wire::BYTES => {
                     return Err(walker.wrong_type(tag).into());
@@ -226,30 +265,14 @@ impl<'a> RemoteWriteV2<'a> {
         })
     }
 
-    /// What an entry says about its metric: type=1, help_ref=3, unit_ref=4.
-    fn metadata_refs(&self, entry: u32, message: &[u8]) -> Result<MetadataRefs, WireError> {
+    /// The reference to the metric's name of an entry; 0 where it has none.
+    fn metric_ref(&self, entry: usize) -> u32 {
         let name = |pair: &&[u32]| {
             let symbol = self.symbols.get(pair[0] as usize);
             symbol.is_some_and(|symbol| *symbol == METRIC_NAME.as_bytes())
         };
-        let named = self.label_refs(entry as usize).chunks_exact(2).find(name);
-        let mut found = MetadataRefs {
-            metric: named.map_or(0, |pair| pair[1]),
-            kind: MetricType::Unknown,
-            help: 0,
-            unit: 0,
-        };
-        let mut walker = Walker::new(message);
-        while !walker.is_done() {
-            let tag = walker.tag()?;
-            match (tag.field, tag.wire_type) {
-                (1, wire::VARINT) => found.kind = MetricType::from_number(walker.varint()?),
-                (3, wire::VARINT) => found.help = walker.varint()? as u32,
-                (4, wire::VARINT) => found.unit = walker.varint()? as u32,
-                _ => walker.skip(tag)?,
-            }
-        }
-        Ok(found)
+        let named = self.label_refs(entry).chunks_exact(2).find(name);
+        named.map_or(0, |pair| pair[1])
     }
 
     fn symbol(&self, reference: u32) -> Result<&'a str, InvalidLabels> {
@@ -261,6 +284,27 @@ impl<'a> RemoteWriteV2<'a> {
         })?;
         std::str::from_utf8(bytes).map_err(|_| InvalidLabels::Utf8)
     }
+}
+
+/// What an entry says about its metric: type=1, help_ref=3, unit_ref=4.
+fn metadata_refs(message: &[u8]) -> Result<MetadataRefs, WireError> {
+    let mut found = MetadataRefs {
+        metric: 0,
+        kind: MetricType::Unknown,
+        help: 0,
+        unit: 0,
+    };
+    let mut walker = Walker::new(message);
+    while !walker.is_done() {
+        let tag = walker.tag()?;
+        match (tag.field, tag.wire_type) {
+            (1, wire::VARINT) => found.kind = MetricType::from_number(walker.varint()?),
+            (3, wire::VARINT) => found.help = walker.varint()? as u32,
+            (4, wire::VARINT) => found.unit = walker.varint()? as u32,
+            _ => walker.skip(tag)?,
+        }
+    }
+    Ok(found)
 }
 
 /// References, packed or single.
@@ -380,13 +424,17 @@ impl WriteRequest for RemoteWriteV2<'_> {
         out.extend(messages.iter().map(|message| self.exemplar(message)));
     }
 
-    /// Statements whose references lead nowhere are left out.
+    /// Statements without a metric's name, or that say nothing at all, are left out.
     fn metadata(&self) -> Vec<MetadataEntry<'_>> {
         let mut seen = std::collections::HashSet::new();
         let mut statements = Vec::new();
-        for (entry, message) in &self.metadata {
-            let Ok(refs) = self.metadata_refs(*entry, message) else {
+        for (entry, refs) in &self.metadata {
+            if (refs.kind, refs.help, refs.unit) == (MetricType::Unknown, 0, 0) {
                 continue;
+            }
+            let refs = MetadataRefs {
+                metric: self.metric_ref(*entry as usize),
+                ..*refs
             };
             if !seen.insert(refs) {
                 continue;

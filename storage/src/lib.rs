@@ -50,10 +50,10 @@ pub use exemplars::{ExemplarSeries, StoredExemplar};
 pub use flush::FlushReport;
 pub use interchange::{
     ExportOptions, ExportProgress, ExportReport, ImportProgress, ImportReport, InterchangeError,
-    compatible_block_ms,
+    WireChunk, compatible_block_ms, wire_chunks,
 };
 pub use metadata::Metadata;
 pub use options::{Options, WalSync};
 pub use replay::ReplayProgress;
-pub use stats::{CardinalityStats, DbStats, NamedCount, RejectedStats};
+pub use stats::{BlockSummary, CardinalityStats, DbStats, NamedCount, RejectedStats};
 pub use wal::commit::Commit;

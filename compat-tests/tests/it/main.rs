@@ -5,12 +5,15 @@ mod admin;
 mod compliance;
 mod crash;
 mod differential;
+mod http_cases;
 mod http_contract;
 mod interchange;
 mod native_histograms;
 mod prometheus;
 mod query_limits;
+mod remote_read;
 mod remote_write_v2;
+mod write_compliance;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,7 +37,9 @@ fn main() -> ExitCode {
     trials.extend(crash::trials());
     trials.extend(interchange::peerless_trials());
     trials.extend(query_limits::trials());
+    trials.extend(remote_read::peerless_trials());
     trials.extend(remote_write_v2::trials());
+    trials.extend(write_compliance::trials());
     trials.extend(peer_trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -46,9 +51,11 @@ fn peer_trials() -> Vec<Trial> {
         Ok(peers) => {
             let mut trials = prometheus::trials(&peers);
             trials.extend(compliance::trials(&peers));
+            trials.extend(http_cases::trials(&peers));
             trials.extend(differential::trials(&peers));
             trials.extend(interchange::trials(&peers));
             trials.extend(native_histograms::trials(&peers));
+            trials.extend(remote_read::trials(&peers));
             trials
         }
         Err(reason) if tenbin_compat_tests::peers::required() => {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tenbin_model::query::RawSamples;
 use tenbin_model::{Labels, Matcher, Queryable, SelectHints, SeriesSet, TimeRange};
 
-use super::chunk::{EncodedChunk, encode_floats, encode_histograms};
+use super::chunk::encode_series;
 use super::error::InterchangeError;
 use super::index::{self, ChunkMeta, IndexWriter};
 use super::meta::{self, Meta, Stats};
@@ -230,7 +230,7 @@ impl Export<'_> {
             }
             sets[source.set].read_raw(source.series, range, &mut samples)?;
             let mut metas = Vec::new();
-            for chunk in chunks_of(&samples) {
+            for chunk in encode_series(&samples) {
                 let reference = segments.put(self.target, &chunk)?;
                 min_ms = min_ms.min(chunk.min_ms);
                 max_ms = max_ms.max(chunk.max_ms);
@@ -306,27 +306,4 @@ fn in_order(sets: &[Box<dyn SeriesSet>]) -> Result<Vec<Source>, InterchangeError
         sources.dedup_by(|a, b| a.labels == b.labels);
     }
     Ok(sources)
-}
-
-/// The chunks of a series in time order: a run of floats, a run of histograms, and so on.
-fn chunks_of(samples: &RawSamples) -> Vec<EncodedChunk> {
-    let (floats, others) = (&samples.timestamps_ms, &samples.histograms);
-    let mut chunks = Vec::new();
-    let (mut float, mut other) = (0, 0);
-    while float < floats.len() || other < others.len() {
-        let end = match others.get(other) {
-            Some(next) => float + floats[float..].partition_point(|t| *t < next.timestamp_ms),
-            None => floats.len(),
-        };
-        let values = &samples.values[float..end];
-        chunks.extend(encode_floats(&floats[float..end], values));
-        float = end;
-        let end = match floats.get(float) {
-            Some(next) => other + others[other..].partition_point(|s| s.timestamp_ms <= *next),
-            None => others.len(),
-        };
-        chunks.extend(encode_histograms(&others[other..end]));
-        other = end;
-    }
-    chunks
 }

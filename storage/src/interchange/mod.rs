@@ -19,7 +19,9 @@ mod segments;
 mod source;
 mod tombstones;
 mod ulid;
+mod wire;
 
 pub use error::InterchangeError;
 pub use export::{ExportOptions, ExportProgress, ExportReport, compatible_block_ms};
 pub use import::{ImportProgress, ImportReport};
+pub use wire::{WireChunk, wire_chunks};

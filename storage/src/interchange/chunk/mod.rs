@@ -11,6 +11,7 @@ mod histogram;
 mod layout;
 mod runs;
 
+use tenbin_model::query::RawSamples;
 use tenbin_model::write::HistogramSample;
 
 use crate::codec::Malformed;
@@ -89,4 +90,27 @@ pub(super) fn encode_floats<'a>(
         samples: times_ms.len(),
         data: float::encode_xor(times_ms, values),
     })
+}
+
+/// The chunks of a series in time order: a run of floats, a run of histograms, and so on.
+pub(super) fn encode_series(samples: &RawSamples) -> Vec<EncodedChunk> {
+    let (floats, others) = (&samples.timestamps_ms, &samples.histograms);
+    let mut chunks = Vec::new();
+    let (mut float, mut other) = (0, 0);
+    while float < floats.len() || other < others.len() {
+        let end = match others.get(other) {
+            Some(next) => float + floats[float..].partition_point(|t| *t < next.timestamp_ms),
+            None => floats.len(),
+        };
+        let values = &samples.values[float..end];
+        chunks.extend(encode_floats(&floats[float..end], values));
+        float = end;
+        let end = match floats.get(float) {
+            Some(next) => other + others[other..].partition_point(|s| s.timestamp_ms <= *next),
+            None => others.len(),
+        };
+        chunks.extend(encode_histograms(&others[other..end]));
+        other = end;
+    }
+    chunks
 }

@@ -1,0 +1,3 @@
+//! OTLP metrics: from the messages of OpenTelemetry to series.
+
+pub mod settings;
