@@ -3,6 +3,7 @@
 //! Decoders are pure: bytes in, borrowed entries out, no I/O, no clock. They never allocate by a
 //! length that the sender claims before that length is checked, and never recurse.
 
+pub mod batch;
 pub mod decompress;
 pub mod histogram;
 pub mod histogram_writer;

@@ -17,7 +17,9 @@ use tower_http::compression::CompressionLayer;
 
 use super::{App, cors};
 use crate::api::response::text_error;
-use crate::api::{admin, exemplars, labels, metadata, query, remote_read, series, status, write};
+use crate::api::{
+    admin, exemplars, federate, labels, metadata, otlp, query, remote_read, series, status, write,
+};
 use crate::telemetry::exposition;
 
 /// The page at `/query`.
@@ -73,6 +75,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .layer(CompressionLayer::new())
         .route("/write", post(write::write))
         .route("/read", post(remote_read::read))
+        .route("/otlp/v1/metrics", post(otlp::metrics))
         .layer(from_fn_with_state(Arc::clone(app), cors::layer));
     Router::new()
         .nest("/api/v1", api)
@@ -80,6 +83,10 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/graph", get(to_query_page))
         .route("/query", get(|| async { Html(QUERY_PAGE) }))
         .route("/metrics", get(metrics))
+        .route(
+            "/federate",
+            get(federate::federate).layer(CompressionLayer::new()),
+        )
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .route("/-/quit", post(quit).put(quit))

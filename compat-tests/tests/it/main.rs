@@ -4,9 +4,11 @@
 mod admin;
 mod crash;
 mod differential;
+mod federation;
 mod http_contract;
 mod interchange;
 mod native_histograms;
+mod otlp;
 mod prometheus;
 mod query_limits;
 mod remote_read;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     trials.extend(admin::trials());
     trials.extend(crash::trials());
     trials.extend(interchange::peerless_trials());
+    trials.extend(otlp::peerless_trials());
     trials.extend(query_limits::trials());
     trials.extend(remote_read::peerless_trials());
     trials.extend(remote_write_v2::trials());
@@ -49,8 +52,10 @@ fn peer_trials() -> Vec<Trial> {
         Ok(peers) => {
             let mut trials = prometheus::trials(&peers);
             trials.extend(differential::trials(&peers));
+            trials.extend(federation::trials(&peers));
             trials.extend(interchange::trials(&peers));
             trials.extend(native_histograms::trials(&peers));
+            trials.extend(otlp::trials(&peers));
             trials.extend(remote_read::trials(&peers));
             trials
         }
