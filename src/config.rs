@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, ValueEnum};
@@ -10,11 +11,14 @@ use tenbin_model::text::duration::{format_duration_ms, parse_duration_ms};
 use tenbin_promql::options::{EngineOptions, Features};
 use tenbin_storage::{Options, WalSync};
 
-use crate::limits::WriteLimits;
-use crate::protocols::{ProtocolSettings, ReadLimits};
+use crate::limits::{ReadLimits, WriteLimits};
 use crate::server::AppSettings;
 use crate::server::cors::CorsPolicy;
+use crate::server::external_url::ExternalUrl;
+use crate::server::live_config::LiveConfig;
 use crate::server::run::ServerSettings;
+use crate::server::web_config::live::LiveWebConfig;
+use crate::settings::file::{ConfigFile, DurationText, ReceiverFile, SizeText};
 
 /// Tenbin: a Prometheus-compatible time-series database in one binary.
 ///
@@ -22,6 +26,9 @@ use crate::server::run::ServerSettings;
 #[derive(Debug, Parser)]
 #[command(name = "tenbin", version, max_term_width = 100)]
 pub struct Flags {
+    /// Configuration file (YAML): external labels, storage, OTLP, limits. Read again on SIGHUP.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
     #[command(flatten)]
     storage: StorageFlags,
     #[command(flatten)]
@@ -134,13 +141,22 @@ struct WebFlags {
         default_value = "0.0.0.0:9090"
     )]
     listen_address: Vec<String>,
+    /// File with TLS, users and response headers, in Prometheus' form.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
+    /// URL under which the server is reached from outside, e.g. behind a proxy.
+    #[arg(long = "web.external-url", value_name = "URL")]
+    external_url: Option<String>,
+    /// Path before all routes. Without it the path of --web.external-url.
+    #[arg(long = "web.route-prefix", value_name = "PATH")]
+    route_prefix: Option<String>,
     /// Most connections at once; further ones wait.
     #[arg(long = "web.max-connections", value_name = "N", default_value_t = 512)]
     max_connections: usize,
     /// Anchored regex of origins that browsers may call the API from.
     #[arg(long = "web.cors.origin", value_name = "REGEX", default_value = ".*")]
     cors_origin: String,
-    /// Serve /-/quit.
+    /// Serve /-/reload and /-/quit.
     #[arg(long = "web.enable-lifecycle")]
     enable_lifecycle: bool,
     /// Serve /api/v1/admin.
@@ -228,7 +244,7 @@ pub(crate) fn duration(text: &str) -> Result<i64, String> {
 }
 
 /// A size as Prometheus writes it: `512MB`, powers of 1024.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let shift = match unit.to_ascii_uppercase().as_str() {
@@ -250,6 +266,17 @@ fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "size out of range".to_owned())
 }
 
+/// A size with the largest unit that divides it.
+pub(crate) fn format_size(bytes: u64) -> String {
+    let units = ["B", "KB", "MB", "GB", "TB", "PB", "EB"];
+    let steps = if bytes == 0 {
+        0
+    } else {
+        bytes.trailing_zeros() / 10
+    };
+    format!("{}{}", bytes >> (10 * steps), units[steps as usize])
+}
+
 fn wal_sync(text: &str) -> Result<WalSync, String> {
     match text {
         "group" => Ok(WalSync::Group),
@@ -268,11 +295,13 @@ fn wal_sync(text: &str) -> Result<WalSync, String> {
 }
 
 /// Flags of Prometheus that change nothing here, since the thing is always on or decided elsewhere.
-const ACCEPTED_FEATURES: [&str; 4] = [
+const ACCEPTED_FEATURES: [&str; 5] = [
     "promql-duration-expr",
     "native-histograms",
     "ooo-native-histograms",
     "exemplar-storage",
+    // Read where the settings are made.
+    "otlp-native-delta-ingestion",
 ];
 
 fn features(names: &[String]) -> Result<Features, String> {
@@ -310,6 +339,22 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| format!("cannot resolve {text:?} (flag --web.listen-address)"))
 }
 
+/// Retention as `/api/v1/status/runtimeinfo` shows it: `15d or 512MiB`.
+fn retention_text(time_ms: i64, bytes: u64) -> String {
+    let mut parts = Vec::new();
+    if time_ms > 0 {
+        parts.push(format_duration_ms(time_ms));
+    }
+    if bytes > 0 {
+        parts.push(format!("{}MiB", bytes >> 20));
+    }
+    parts.join(" or ")
+}
+
+fn addresses_port(addresses: &[SocketAddr]) -> u16 {
+    addresses.first().map_or(9090, SocketAddr::port)
+}
+
 impl Flags {
     /// Severity and form of log messages.
     #[must_use]
@@ -327,22 +372,37 @@ impl Flags {
             .listen_address
             .iter()
             .map(|a| listen_address(a))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         let cors = CorsPolicy::new(&self.web.cors_origin)
             .map_err(|e| format!("{e} (flag --web.cors.origin)"))?;
         let features = features(&self.enable_feature)?;
-        let retention_text = self.retention_text();
+        let delta = |name: &String| name == "otlp-native-delta-ingestion";
+        let otlp_native_delta = self.enable_feature.iter().any(delta);
+        let config = LiveConfig::new(self.config_file.clone(), self.as_config_file())?;
+        let effective = config.current();
+        let tsdb = &effective.storage.tsdb;
+        let retention_ms = tsdb.retention.time.map_or(0, |time| time.0);
+        let retention_bytes = tsdb.retention.size.map_or(0, |size| size.0);
+        let window = tsdb.out_of_order_time_window;
+        let max_exemplars = effective.storage.exemplars.max_exemplars;
+        let web_config = LiveWebConfig::new(self.web.web_config_file.clone())
+            .map_err(|e| format!("{e} (flag --web.config.file)"))?;
+        let external_url = ExternalUrl::new(
+            self.web.external_url.as_deref(),
+            self.web.route_prefix.as_deref(),
+            addresses_port(&addresses),
+        )?;
         Ok(ServerSettings {
             addresses,
             max_connections: self.web.max_connections,
             storage: Options {
                 data_dir: self.storage.path.clone(),
-                retention_ms: self.storage.retention_ms,
-                retention_bytes: self.storage.retention_bytes,
-                out_of_order_window_ms: self.storage.out_of_order_window_ms,
+                retention_ms,
+                retention_bytes,
+                out_of_order_window_ms: window.map_or(0, |window| window.0),
                 wal_sync: self.storage.wal_sync,
                 max_series: self.storage.max_series,
-                max_exemplars: self.storage.max_exemplars,
+                max_exemplars: max_exemplars.unwrap_or(self.storage.max_exemplars),
                 ..Options::default()
             },
             app: AppSettings {
@@ -355,32 +415,35 @@ impl Flags {
                     ..EngineOptions::default()
                 },
                 max_concurrent_queries: self.query.max_concurrency.max(1),
-                write_limits: self.write_limits(),
+                write_limits: effective.remote_write_receiver.over(&self.write_limits()),
                 read_limits: ReadLimits {
                     max_samples: self.read.sample_limit,
                     max_concurrent: self.read.concurrent_limit,
                     max_frame_bytes: self.read.max_bytes_in_frame,
                 },
-                protocols: ProtocolSettings::default(),
+                otlp_native_delta,
                 flags: self.listing(),
-                retention_text,
+                retention_text: retention_text(retention_ms, retention_bytes),
                 lifecycle_enabled: self.web.enable_lifecycle,
                 admin_enabled: self.web.enable_admin_api,
                 cors,
+                config,
+                web_config: Arc::new(web_config),
+                external_url,
             },
         })
     }
 
-    /// Retention as `/api/v1/status/runtimeinfo` shows it: `15d or 512MiB`.
-    fn retention_text(&self) -> String {
-        let mut parts = Vec::new();
-        if self.storage.retention_ms > 0 {
-            parts.push(format_duration_ms(self.storage.retention_ms));
-        }
-        if self.storage.retention_bytes > 0 {
-            parts.push(format!("{}MiB", self.storage.retention_bytes >> 20));
-        }
-        parts.join(" or ")
+    /// What the flags say, in the form of the configuration file.
+    fn as_config_file(&self) -> ConfigFile {
+        let mut file = ConfigFile::default();
+        let tsdb = &mut file.storage.tsdb;
+        tsdb.out_of_order_time_window = Some(DurationText(self.storage.out_of_order_window_ms));
+        tsdb.retention.time = Some(DurationText(self.storage.retention_ms));
+        tsdb.retention.size = Some(SizeText(self.storage.retention_bytes));
+        file.storage.exemplars.max_exemplars = Some(self.storage.max_exemplars);
+        file.remote_write_receiver = ReceiverFile::from_limits(&self.write_limits());
+        file
     }
 
     fn write_limits(&self) -> WriteLimits {
@@ -399,7 +462,21 @@ impl Flags {
     fn listing(&self) -> BTreeMap<String, String> {
         let (storage, web, query) = (&self.storage, &self.web, &self.query);
         let lower = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
+        let path = |file: &Option<PathBuf>| {
+            file.as_ref()
+                .map_or_else(String::new, |f| f.display().to_string())
+        };
         let set = [
+            ("config.file", path(&self.config_file)),
+            ("web.config.file", path(&web.web_config_file)),
+            (
+                "web.external-url",
+                web.external_url.clone().unwrap_or_default(),
+            ),
+            (
+                "web.route-prefix",
+                web.route_prefix.clone().unwrap_or_default(),
+            ),
             ("storage.tsdb.path", storage.path.display().to_string()),
             (
                 "storage.tsdb.retention.time",

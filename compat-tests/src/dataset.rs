@@ -6,7 +6,7 @@
 
 use crate::generator::Random;
 use crate::histograms::{CUSTOM, Shape as Buckets, histogram, stale};
-use crate::sender::{TimeSeries, series};
+use crate::sender::{Label, TimeSeries, series};
 
 /// First sample of the data, milliseconds.
 pub const START_MS: i64 = 1_700_000_000_000;
@@ -98,6 +98,32 @@ pub fn floats(seed: u64) -> Vec<Vec<TimeSeries>> {
             push("latency_count", &[], cumulative);
         }
         batches.push(batch);
+    }
+    batches
+}
+
+/// The same series, some of them with their type and unit among the labels.
+#[must_use]
+pub fn typed(mut batches: Vec<Vec<TimeSeries>>) -> Vec<Vec<TimeSeries>> {
+    let known: [(&str, &[(&str, &str)]); 4] = [
+        ("requests_total", &[("__type__", "counter")]),
+        (
+            "temperature",
+            &[("__type__", "gauge"), ("__unit__", "celsius")],
+        ),
+        ("sparse", &[("__type__", "counter"), ("__unit__", "bytes")]),
+        ("latency_bucket", &[("__type__", "histogram")]),
+    ];
+    for series in batches.iter_mut().flatten() {
+        let name = &series.labels[0].value;
+        let Some((_, labels)) = known.iter().find(|(known, _)| known == name) else {
+            continue;
+        };
+        let labels = labels.iter().map(|(name, value)| Label {
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+        });
+        series.labels.splice(1..1, labels);
     }
     batches
 }

@@ -14,6 +14,7 @@ pub mod http;
 pub mod peers;
 pub mod process;
 pub mod prometheus;
+pub mod raw;
 pub mod reader;
 pub mod sender;
 pub mod sender_v2;

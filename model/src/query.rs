@@ -96,6 +96,9 @@ pub struct SelectHints {
     pub sorted: bool,
     /// At most this many series are wanted; 0 = all.
     pub limit: usize,
+    /// Of floats only the timestamps are looked at, and whether they are staleness markers: a store
+    /// may hand out any other float for a value that is none.
+    pub presence_only: bool,
 }
 
 /// A store that can be asked for snapshots.

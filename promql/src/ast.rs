@@ -11,7 +11,7 @@
 use tenbin_model::Matcher;
 
 /// A byte range in the query text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Span {
     /// First byte.
     pub start: usize,

@@ -12,9 +12,10 @@ use crate::duration::resolve;
 use crate::error::EvalError;
 use crate::eval::budget::Budget;
 use crate::eval::grid::Grid;
+use crate::eval::kept::Kept;
 use crate::eval::notes::Notes;
 use crate::eval::stats::Tally;
-use crate::eval::{Evaluator, plan, result};
+use crate::eval::{Evaluator, plan, result, sharing};
 use crate::options::EngineOptions;
 use crate::value::{QueryResult, QueryStats, Value};
 
@@ -70,6 +71,28 @@ pub fn evaluate(
     options: &EngineOptions,
     cancel: &CancelToken,
 ) -> Result<QueryResult, EvalError> {
+    evaluate_as(store, expr, range, options, cancel, Sharing::On)
+}
+
+/// Whether equal subtrees are evaluated once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// They are.
+    On,
+    /// Every occurrence is evaluated: what the tests compare with.
+    #[cfg(test)]
+    Off,
+}
+
+/// As [`evaluate`].
+pub(crate) fn evaluate_as(
+    store: &dyn Queryable,
+    expr: &Expr,
+    range: &QueryRange,
+    options: &EngineOptions,
+    cancel: &CancelToken,
+    sharing: Sharing,
+) -> Result<QueryResult, EvalError> {
     let is_instant = range.step_ms == 0;
     let value_type = expr.value_type();
     if !is_instant && !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
@@ -87,6 +110,9 @@ pub fn evaluate(
     let mut resolved = expr.clone();
     resolve(&mut resolved, range.start_ms, end_ms, range.step_ms)?;
     let plan = plan::plan(&resolved, range, options)?;
+    if plan.selectors > 1 && sharing == Sharing::On {
+        sharing::mark(&plan.root);
+    }
     let querier = store.querier(plan.range)?;
     let preparation_s = started.elapsed().as_secs_f64();
     let Some(grid) = Grid::new(range.start_ms, end_ms, range.step_ms)? else {
@@ -105,6 +131,7 @@ pub fn evaluate(
         tally: Tally::new(grid.steps, options.features.per_step_stats, &budget),
         budget,
         buffer: SampleBuffer::default(),
+        kept: Kept::default(),
     };
     let inner = Instant::now();
     let value = result::evaluate(&mut evaluator, &plan.root, &grid, is_instant)?;

@@ -35,3 +35,10 @@ pub use parser::{ParseLimits, parse, parse_matchers, parse_with_limits};
 pub use prettify::prettify;
 pub use print::print;
 pub use selectors::selectors;
+
+/// Every function of the language, and whether it is experimental; sorted by name.
+pub fn function_names() -> impl Iterator<Item = (&'static str, bool)> {
+    signatures::FUNCTIONS
+        .iter()
+        .map(|signature| (signature.name, signature.experimental))
+}

@@ -24,6 +24,8 @@ pub enum ErrorKind {
     Internal,
     /// The endpoint is switched off.
     Unavailable,
+    /// What was asked for does not exist.
+    NotFound,
 }
 
 impl ErrorKind {
@@ -37,6 +39,7 @@ impl ErrorKind {
             Self::Timeout => "timeout",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
+            Self::NotFound => "not_found",
         }
     }
 
@@ -50,6 +53,7 @@ impl ErrorKind {
             Self::Canceled => {
                 StatusCode::from_u16(499).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             }
+            Self::NotFound => StatusCode::NOT_FOUND,
             Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             // Prometheus has no case of its own for `unavailable`.
             Self::Internal | Self::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,

@@ -25,8 +25,8 @@ use tenbin_storage::Db;
 use super::accept::{content_type, negotiate};
 use super::body::{Refusal, header_text};
 use super::params::Params;
-use crate::protocols::ProtocolSettings;
 use crate::server::{App, Store};
+use crate::settings::file::ConfigFile;
 use family::{Metric, Value, Writer};
 
 /// `GET /federate`
@@ -46,7 +46,7 @@ pub async fn federate(
     let (format, escaping) = negotiate(header_text(&headers, header::ACCEPT));
     let now_ms = app.clock.now_ms();
     let range = TimeRange::new(now_ms - app.engine.lookback_ms, now_ms);
-    let settings = app.protocols.load_full();
+    let settings = app.config.current();
     let timeout = Duration::from_millis(app.engine.timeout_ms);
     let done = app.query_threads.run(timeout, move |turn| {
         let found = newest(&db, &sets, range, &|| turn.cancel.is_cancelled())?;
@@ -145,23 +145,16 @@ fn newest(
 
 /// The labels that every series should have: those of the configuration, and `instance`, so that a
 /// scraper with `honor_labels` does not put its own in.
-fn with_external_labels(
-    found: Vec<Newest>,
-    settings: &ProtocolSettings,
-) -> impl Iterator<Item = Metric> {
-    let mut external = settings.external_labels.clone();
-    if !external.iter().any(|(name, _)| name == "instance") {
-        external.push(("instance".to_owned(), String::new()));
-    }
-    external.sort_unstable();
+fn with_external_labels(found: Vec<Newest>, settings: &ConfigFile) -> impl Iterator<Item = Metric> {
+    let mut external = settings.global.external_labels.clone();
+    external.entry("instance".to_owned()).or_default();
     found.into_iter().map(move |one| {
         let own = one.labels.iter().filter(|(name, _)| *name != "__name__");
         let mut labels: Vec<(String, String)> =
             own.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-        let missing = external
-            .iter()
-            .filter(|(name, _)| one.labels.get(name).is_none());
-        labels.extend(missing.cloned());
+        let missing = external.iter();
+        let missing = missing.filter(|(name, _)| one.labels.get(name).is_none());
+        labels.extend(missing.map(|(n, v)| (n.clone(), v.clone())));
         Metric {
             name: one.labels.metric_name().to_owned(),
             labels,

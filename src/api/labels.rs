@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{OriginalUri, Path, State};
 use axum::response::{IntoResponse, Response};
 use tenbin_model::text::quote::quoted;
 use tenbin_model::{Annotations, Matcher, Querier, Queryable, StoreError};
@@ -13,6 +14,7 @@ use super::params::Params;
 use super::query::TRUNCATED;
 use super::response::success_strings;
 use super::series::{Lookup, in_background, lookup_range, matcher_sets};
+use crate::server::paths::not_found;
 use crate::server::{App, Store};
 
 /// `GET|POST /api/v1/labels`
@@ -27,9 +29,18 @@ pub async fn names(State(app): State<Arc<App>>, Store(db): Store, params: Params
 pub async fn values(
     State(app): State<Arc<App>>,
     Store(db): Store,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
+    uri: OriginalUri,
     params: Params,
 ) -> Response {
+    let Ok(Path(name)) = name else {
+        let shown = quoted_bytes(uri.path());
+        return ApiError::bad_data(format!("invalid label name: {shown}")).into_response();
+    };
+    if name.contains('/') {
+        // Prometheus' router sees two segments.
+        return not_found().await;
+    }
     let name = unescape_name(&name);
     if name.is_empty() {
         let error = ApiError::bad_data(format!("invalid label name: {}", quoted(&name)));
@@ -39,6 +50,35 @@ pub async fn values(
         querier.label_values(&name, matchers)
     })
     .await
+}
+
+/// The label name of a path that is no UTF-8, quoted as by Go's `%q`.
+fn quoted_bytes(path: &str) -> String {
+    let path = path.strip_suffix("/values").unwrap_or(path);
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let bytes: Vec<u8> = percent_decoded(name.as_bytes());
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        let text = quoted(chunk.valid());
+        out.push_str(&text[1..text.len() - 1]);
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    format!("\"{out}\"")
+}
+
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let (mut out, mut at) = (Vec::new(), 0);
+    while at < text.len() {
+        let digits = text.get(at + 1..at + 3).filter(|_| text[at] == b'%');
+        let code = digits
+            .and_then(|d| std::str::from_utf8(d).ok())
+            .and_then(|d| u8::from_str_radix(d, 16).ok());
+        out.push(code.unwrap_or(text[at]));
+        at += if code.is_some() { 3 } else { 1 };
+    }
+    out
 }
 
 async fn answer(
@@ -60,6 +100,17 @@ async fn answer(
         Err(error) => return error.into_response(),
     };
     in_background(app, move || {
+        let stats = db.stats();
+        let is_outside = stats
+            .min_time_ms
+            .is_none_or(|min| lookup.range.max_ms < min)
+            || stats
+                .max_time_ms
+                .is_none_or(|max| lookup.range.min_ms > max)
+            || lookup.range.max_ms < lookup.range.min_ms;
+        if is_outside {
+            return Ok(success_strings(&[], &Annotations::default()));
+        }
         let querier = db.querier(lookup.range)?;
         let mut strings = match lookup.matcher_sets.as_slice() {
             [] => list(&*querier, &[])?,
@@ -118,6 +169,11 @@ fn unescape_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_are_no_text_are_shown_as_bytes() {
+        assert_eq!(quoted_bytes("/label/a%ff%22/values"), r#""a\xff\"""#);
+    }
 
     #[test]
     fn escaped_names_are_read_back() {

@@ -39,13 +39,18 @@ pub async fn metrics(
     let stored = async {
         let form = form(&parts.headers)?;
         let body = read_body(body, &app.write_limits, &app.bodies, &parts.headers).await?;
-        let settings = app.protocols.load_full();
+        let settings = OtlpSettings {
+            file: app.config.current().otlp.clone(),
+            native_delta: app.otlp_native_delta,
+            type_and_unit_labels: app.engine.features.type_and_unit_labels,
+            lookback_ms: app.engine.lookback_ms,
+        };
         let shared = Arc::clone(&app);
         let (outcome, commit) = off_the_workers(move || {
             let limits = &shared.write_limits;
             let unpacked = form.gzip.then(|| gunzip(&body, limits)).transpose()?;
             let body = unpacked.as_deref().unwrap_or(&body);
-            store(&db, peer, form, body, &settings.otlp, limits)
+            store(&db, peer, form, body, &settings, limits)
         })
         .await?;
         durable(commit).await?;

@@ -11,6 +11,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
 use axum::response::Response;
 use http_body_util::{BodyExt, Limited};
+use tenbin_model::text::quote::quoted;
 
 use super::error::ApiError;
 
@@ -21,15 +22,36 @@ const MAX_FORM_BYTES: usize = 10 << 20;
 #[derive(Debug, Clone, Default)]
 pub struct Params {
     values: HashMap<String, Vec<String>>,
+    /// Where the values of the URL begin among those of a name; absent = at the first.
+    url_from: HashMap<String, usize>,
+    /// What is wrong with the form, if anything; the rest of it counts all the same.
+    error: Option<String>,
 }
 
 impl Params {
+    /// As Go's `url.ParseQuery`: pairs with a semicolon or a bad escape are left out.
     fn add(&mut self, encoded: &[u8]) {
-        for (name, value) in form_urlencoded::parse(encoded) {
-            self.values
-                .entry(name.into_owned())
-                .or_default()
-                .push(value.into_owned());
+        let mut error = None;
+        for pair in encoded.split(|b| *b == b'&') {
+            if pair.contains(&b';') {
+                error = Some("invalid semicolon separator in query".to_owned());
+                continue;
+            }
+            if pair.is_empty() {
+                continue;
+            }
+            let at = pair.iter().position(|b| *b == b'=');
+            let (name, value) =
+                at.map_or((pair, b"".as_slice()), |at| (&pair[..at], &pair[at + 1..]));
+            match (unescape(name), unescape(value)) {
+                (Ok(name), Ok(value)) => self.values.entry(name).or_default().push(value),
+                (Err(reason), _) | (_, Err(reason)) => {
+                    error.get_or_insert(reason);
+                }
+            }
+        }
+        if self.error.is_none() {
+            self.error = error;
         }
     }
 
@@ -50,11 +72,66 @@ impl Params {
             .map_or("", String::as_str)
     }
 
+    /// The first value of `name` in the URL, empty where absent: a few handlers do not look into forms.
+    #[must_use]
+    pub fn first_of_url(&self, name: &str) -> &str {
+        let from = self.url_from.get(name).copied().unwrap_or(0);
+        self.all(name).get(from).map_or("", String::as_str)
+    }
+
     /// All values of `name`.
     #[must_use]
     pub fn all(&self, name: &str) -> &[String] {
         self.values.get(name).map_or(&[], Vec::as_slice)
     }
+
+    /// For handlers that want the form without mistakes.
+    ///
+    /// # Errors
+    /// When a part of it could not be read.
+    pub fn whole_form(&self) -> Result<(), ApiError> {
+        match &self.error {
+            None => Ok(()),
+            Some(reason) => Err(ApiError::bad_data(format!(
+                "error parsing form values: {reason}"
+            ))),
+        }
+    }
+}
+
+/// Undoes percent-encoding; a plus is a blank. What is no UTF-8 becomes the replacement character.
+fn unescape(text: &[u8]) -> Result<String, String> {
+    let hex = |at: usize| {
+        let digit = text.get(at).copied().map(char::from)?;
+        digit.to_digit(16).map(|digit| digit as u8)
+    };
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'%' => {
+                let (Some(high), Some(low)) = (hex(at + 1), hex(at + 2)) else {
+                    let rest = &text[at..text.len().min(at + 3)];
+                    let rest = String::from_utf8_lossy(rest);
+                    return Err(format!("invalid URL escape {}", quoted(&rest)));
+                };
+                out.push(high << 4 | low);
+                at += 3;
+            }
+            b'+' => {
+                out.push(b' ');
+                at += 1;
+            }
+            byte => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    Ok(match String::from_utf8(out) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
 }
 
 impl<S: Send + Sync> FromRequest<S> for Params {
@@ -75,6 +152,11 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         if is_form && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
             let bytes = read_body(body).await?;
             params.add(&bytes);
+            params.url_from = params
+                .values
+                .iter()
+                .map(|(name, values)| (name.clone(), values.len()))
+                .collect();
         }
         params.add(parts.uri.query().unwrap_or("").as_bytes());
         Ok(params)
@@ -84,15 +166,20 @@ impl<S: Send + Sync> FromRequest<S> for Params {
 /// A boolean as Go's `strconv.ParseBool` reads it; false where absent or empty.
 pub(super) fn bool_param(params: &Params, name: &str) -> Result<bool, ApiError> {
     match params.first(name) {
-        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        "" => Ok(false),
+        text => parse_bool(text).map_err(|reason| ApiError::invalid_parameter(name, reason)),
+    }
+}
+
+/// Go's `strconv.ParseBool` with its error text.
+pub(super) fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        other => {
-            let reason = format!(
-                "strconv.ParseBool: parsing {}: invalid syntax",
-                tenbin_model::text::quote::quoted(other)
-            );
-            Err(ApiError::invalid_parameter(name, reason))
-        }
+        other => Err(format!(
+            "strconv.ParseBool: parsing {}: invalid syntax",
+            quoted(other)
+        )),
     }
 }
 
@@ -125,6 +212,20 @@ mod tests {
         assert_eq!(params.all("match[]"), ["a", "b"]);
         assert_eq!(params.first("other"), "1");
         assert_eq!(params.first("absent"), "");
+    }
+
+    #[test]
+    fn mistakes_are_left_out_and_remembered() {
+        let params = Params::from_encoded("a=1&b=%zz&c;d=2&&e=%C3%A9+x&a=%e");
+        assert_eq!(params.all("a"), ["1"]);
+        assert_eq!(params.first("e"), "é x");
+        assert_eq!(params.first("b"), "");
+        let error = params.whole_form().unwrap_err().message;
+        let expected = "error parsing form values: invalid semicolon separator in query";
+        assert_eq!(error, expected);
+        let error = Params::from_encoded("b=%zz").whole_form().unwrap_err();
+        assert!(error.message.ends_with("invalid URL escape \"%zz\""));
+        assert!(Params::from_encoded("a=b").whole_form().is_ok());
     }
 
     #[tokio::test]

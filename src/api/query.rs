@@ -153,6 +153,9 @@ fn engine_options(app: &App, params: &Params) -> Result<EngineOptions, ApiError>
 
 /// Evaluates on a query thread and writes the answer there too.
 async fn run(app: &Arc<App>, db: Arc<Db>, request: Request) -> Response {
+    if request.options.timeout_ms == 0 {
+        return ApiError::from(EvalError::Timeout("query execution")).into_response();
+    }
     let timeout = Duration::from_millis(request.options.timeout_ms);
     let telemetry = Arc::clone(&app.telemetry);
     let work = app.query_threads.run(timeout, move |turn| {

@@ -70,6 +70,7 @@ pub async fn series(State(app): State<Arc<App>>, Store(db): Store, params: Param
 
 /// What `/series` and `delete_series` ask for.
 pub(super) fn series_lookup(app: &App, params: &Params) -> Result<Lookup, ApiError> {
+    params.whole_form()?;
     if params.all("match[]").is_empty() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }

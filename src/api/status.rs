@@ -1,5 +1,4 @@
-//! `/api/v1/status/*` and the endpoints whose content is empty for a server that neither scrapes
-//! nor evaluates rules.
+//! `/api/v1/status/*`: what the server is, how it was started, and what it holds.
 
 use std::sync::Arc;
 
@@ -12,21 +11,27 @@ use super::params::Params;
 use super::response::success_json;
 use super::times::parse_integer;
 use crate::server::{App, Store};
-use tenbin_storage::NamedCount;
+use tenbin_storage::{BlockSummary, NamedCount};
 
 /// The version of Prometheus whose behaviour is promised; clients switch features on it.
 pub const PROMETHEUS_VERSION: &str = "3.14.0";
 
-/// `GET /api/v1/status/buildinfo`. Grafana takes a server without `features` for Prometheus.
-pub async fn buildinfo() -> Response {
-    success_json(&json!({
+/// What `buildinfo` and `/version` say.
+#[must_use]
+pub fn build_info() -> Value {
+    json!({
         "version": PROMETHEUS_VERSION,
         "revision": concat!("tenbin-", env!("CARGO_PKG_VERSION")),
         "branch": "tenbin",
         "buildUser": "",
         "buildDate": "",
         "goVersion": "",
-    }))
+    })
+}
+
+/// `GET /api/v1/status/buildinfo`. Grafana takes a server without `features` for Prometheus.
+pub async fn buildinfo() -> Response {
+    success_json(&build_info())
 }
 
 /// `GET /api/v1/status/flags`
@@ -44,6 +49,7 @@ pub async fn runtimeinfo(State(app): State<Arc<App>>, Store(db): Store) -> Respo
     let text = |ms: i64| {
         jiff::Timestamp::from_millisecond(ms).map_or_else(|_| String::new(), |t| t.to_string())
     };
+    let reload = app.config.last_reload();
     let directory = std::env::current_dir()
         .map(|d| d.display().to_string())
         .unwrap_or_default();
@@ -52,8 +58,8 @@ pub async fn runtimeinfo(State(app): State<Arc<App>>, Store(db): Store) -> Respo
         "CWD": directory,
         "hostname": crate::telemetry::process::hostname(),
         "serverTime": text(app.clock.now_ms()),
-        "reloadConfigSuccess": true,
-        "lastConfigTime": text(app.started_ms),
+        "reloadConfigSuccess": reload.succeeded,
+        "lastConfigTime": text(reload.success_ms.max(app.started_ms)),
         "corruptionCount": db.stats().corruptions.len(),
         "goroutineCount": crate::telemetry::process::thread_count(),
         "GOMAXPROCS": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -119,26 +125,33 @@ pub async fn walreplay(State(app): State<Arc<App>>) -> Response {
     success_json(&json!({ "min": min, "max": max, "current": current }))
 }
 
-/// `GET /api/v1/rules`: there is no rule engine, so no group.
-pub async fn rules() -> Response {
-    success_json(&json!({ "groups": [] }))
+/// `GET /api/v1/status/config`: what is in force, flags included.
+pub async fn config(State(app): State<Arc<App>>) -> Response {
+    success_json(&json!({ "yaml": app.config.current().to_yaml() }))
 }
 
-/// `GET /api/v1/alerts`: no rules, no alerts.
-pub async fn alerts() -> Response {
-    success_json(&json!({ "alerts": [] }))
+/// `GET /api/v1/status/tsdb/blocks`, in the form of Prometheus' `meta.json`.
+pub async fn blocks(Store(db): Store) -> Response {
+    let list: Vec<Value> = db.block_list().iter().map(block).collect();
+    success_json(&json!({ "blocks": list }))
 }
 
-/// `GET /api/v1/targets`: nothing is scraped.
-pub async fn targets() -> Response {
-    success_json(&json!({
-        "activeTargets": [],
-        "droppedTargets": [],
-        "droppedTargetCounts": null,
-    }))
-}
-
-/// `GET /api/v1/alertmanagers`: none is configured.
-pub async fn alertmanagers() -> Response {
-    success_json(&json!({ "activeAlertmanagers": [], "droppedAlertmanagers": [] }))
+fn block(block: &BlockSummary) -> Value {
+    json!({
+        "ulid": format!("{:026}", block.number),
+        "minTime": block.min_time_ms,
+        // Exclusive, as in Prometheus.
+        "maxTime": block.max_time_ms.saturating_add(1),
+        "stats": {
+            "numSamples": block.samples,
+            "numSeries": block.series,
+            "numTombstones": block.tombstones,
+            "numBytes": block.bytes,
+        },
+        "compaction": {
+            "level": u32::from(block.level) + 1,
+            "failed": block.is_damaged,
+        },
+        "version": 1,
+    })
 }

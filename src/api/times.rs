@@ -23,7 +23,7 @@ const MAX_TIME_TEXT: &str = "292277025-08-18T07:12:54.999999999Z";
 /// # Errors
 /// The text of the error, without a parameter name.
 pub fn parse_time_ms(text: &str) -> Result<i64, String> {
-    if let Some(seconds) = parse_float(text) {
+    if let Some(seconds) = parse_go_float(text) {
         return Ok(seconds_to_ms(seconds));
     }
     if let Some(time_ms) = parse_rfc3339_ms(text) {
@@ -37,6 +37,18 @@ pub fn parse_time_ms(text: &str) -> Result<i64, String> {
             quoted(text)
         )),
     }
+}
+
+/// Go's `strconv.ParseFloat`, which lets an underscore stand between two digits.
+fn parse_go_float(text: &str) -> Option<f64> {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
+    let between = |at: usize| at > 0 && digit(at - 1) && digit(at + 1);
+    let mut underscores = (0..bytes.len()).filter(|at| bytes[*at] == b'_');
+    if !underscores.all(between) || text.starts_with("--") || text.starts_with("++") {
+        return None;
+    }
+    parse_float(&text.replace('_', ""))
 }
 
 /// Rounds float seconds to milliseconds as Prometheus does: whole seconds and fraction apart.
@@ -80,7 +92,9 @@ fn parse_rfc3339_ms(text: &str) -> Option<i64> {
 /// # Errors
 /// The text of the error, without a parameter name.
 pub fn parse_duration_param_ms(text: &str) -> Result<f64, String> {
-    if let Some(seconds) = parse_float(text) {
+    if let Some(seconds) = parse_go_float(text) {
+        // Go makes a huge negative number of what is none.
+        let seconds = if seconds.is_nan() { -1.0 } else { seconds };
         let nanoseconds = seconds * 1e9;
         if nanoseconds > i64::MAX as f64 || nanoseconds < i64::MIN as f64 {
             return Err(format!(
@@ -128,15 +142,20 @@ pub fn limit_param(params: &Params) -> Result<usize, ApiError> {
 /// # Errors
 /// When the text is no integer or does not fit.
 pub fn parse_integer(text: &str) -> Result<i64, String> {
+    parse_integer_as("Atoi", text)
+}
+
+/// As [`parse_integer`], where the error names another function of Go's `strconv`.
+///
+/// # Errors
+/// When the text is no integer or does not fit.
+pub fn parse_integer_as(function: &str, text: &str) -> Result<i64, String> {
+    let wrong = |what: &str| format!("strconv.{function}: parsing {}: {what}", quoted(text));
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(format!(
-            "strconv.Atoi: parsing {}: invalid syntax",
-            quoted(text)
-        ));
+        return Err(wrong("invalid syntax"));
     }
-    text.parse()
-        .map_err(|_| format!("strconv.Atoi: parsing {}: value out of range", quoted(text)))
+    text.parse().map_err(|_| wrong("value out of range"))
 }
 
 #[cfg(test)]

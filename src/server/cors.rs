@@ -14,6 +14,7 @@ use tenbin_model::Regex;
 use tenbin_model::regex::RegexError;
 
 use super::App;
+use super::paths::Unrouted;
 
 /// Which origins are allowed.
 #[derive(Debug, Clone)]
@@ -53,7 +54,8 @@ impl CorsPolicy {
     }
 }
 
-/// Middleware of the API routes: answers OPTIONS with 204 and adds the headers to every answer.
+/// Middleware of the API routes: answers OPTIONS with 204 and adds the headers to every answer
+/// of a route.
 pub async fn layer(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = if request.method() == Method::OPTIONS {
@@ -61,7 +63,9 @@ pub async fn layer(State(app): State<Arc<App>>, request: Request, next: Next) ->
     } else {
         next.run(request).await
     };
-    app.cors.apply(origin.as_ref(), &mut response);
+    if response.extensions().get::<Unrouted>().is_none() {
+        app.cors.apply(origin.as_ref(), &mut response);
+    }
     response
 }
 

@@ -36,6 +36,20 @@ pub struct SlottedStream {
     _slot: OwnedSemaphorePermit,
 }
 
+impl SlottedStream {
+    /// The first byte that the other end sends, left in place.
+    ///
+    /// # Errors
+    /// When the connection ends or breaks before there is one.
+    pub async fn peek_byte(&self) -> io::Result<u8> {
+        let mut first = [0];
+        match self.stream.peek(&mut first).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(first[0]),
+        }
+    }
+}
+
 impl<S: Send + 'static> Accept<TcpStream, S> for ConnectionLimit {
     type Stream = SlottedStream;
     type Service = S;

@@ -1,10 +1,19 @@
 //! The running server: shared state, routes, connections, shutdown.
 
 pub mod buffers;
+pub mod compression;
 pub mod cors;
+pub mod external_url;
 pub mod listener;
+pub mod live_config;
+pub mod methods;
+pub mod operations;
+pub mod paths;
 pub mod router;
 pub mod run;
+pub mod secure;
+pub mod target;
+pub mod web_config;
 pub mod workers;
 
 use std::collections::BTreeMap;
@@ -13,7 +22,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
 use axum::extract::FromRequestParts;
 use axum::extract::connect_info::Connected;
 use axum::http::request::Parts;
@@ -23,8 +31,7 @@ use tenbin_promql::options::EngineOptions;
 use tenbin_storage::{Clock, Db, ReplayProgress};
 
 use crate::api::response::text_error;
-use crate::limits::WriteLimits;
-use crate::protocols::{ProtocolSettings, ReadLimits};
+use crate::limits::{ReadLimits, WriteLimits};
 use crate::telemetry::Telemetry;
 use workers::QueryThreads;
 
@@ -47,8 +54,8 @@ pub struct App {
     pub read_limits: ReadLimits,
     /// Where remote reads run.
     pub read_threads: QueryThreads,
-    /// What the configuration file says about ways in and out.
-    pub protocols: ArcSwap<ProtocolSettings>,
+    /// Whether OTLP's delta values are stored as they are.
+    pub otlp_native_delta: bool,
     /// Memory for the bodies of writes.
     pub bodies: Arc<buffers::Buffers>,
     /// The time.
@@ -65,6 +72,12 @@ pub struct App {
     pub admin_enabled: bool,
     /// Which origins browsers may call from.
     pub cors: cors::CorsPolicy,
+    /// The configuration file.
+    pub config: live_config::LiveConfig,
+    /// TLS, users and response headers.
+    pub web_config: Arc<web_config::live::LiveWebConfig>,
+    /// Where the server is seen from outside.
+    pub external_url: external_url::ExternalUrl,
     /// Tells the main task to stop.
     pub stop: Arc<tokio::sync::Notify>,
 }
@@ -79,8 +92,8 @@ pub struct AppSettings {
     pub write_limits: WriteLimits,
     /// Limits on remote reads.
     pub read_limits: ReadLimits,
-    /// What the configuration file says about ways in and out.
-    pub protocols: ProtocolSettings,
+    /// Whether OTLP's delta values are stored as they are.
+    pub otlp_native_delta: bool,
     /// All flags with their values.
     pub flags: BTreeMap<String, String>,
     /// Retention as text.
@@ -91,6 +104,12 @@ pub struct AppSettings {
     pub admin_enabled: bool,
     /// Which origins browsers may call from.
     pub cors: cors::CorsPolicy,
+    /// The configuration file.
+    pub config: live_config::LiveConfig,
+    /// TLS, users and response headers.
+    pub web_config: Arc<web_config::live::LiveWebConfig>,
+    /// Where the server is seen from outside.
+    pub external_url: external_url::ExternalUrl,
 }
 
 impl App {
@@ -107,7 +126,7 @@ impl App {
             write_limits: settings.write_limits,
             read_limits: settings.read_limits,
             read_threads: QueryThreads::new(settings.read_limits.max_concurrent.max(1)),
-            protocols: ArcSwap::from_pointee(settings.protocols),
+            otlp_native_delta: settings.otlp_native_delta,
             bodies: Arc::default(),
             started_ms: clock.now_ms(),
             clock,
@@ -116,6 +135,9 @@ impl App {
             lifecycle_enabled: settings.lifecycle_enabled,
             admin_enabled: settings.admin_enabled,
             cors: settings.cors,
+            config: settings.config,
+            web_config: settings.web_config,
+            external_url: settings.external_url,
             stop: Arc::new(tokio::sync::Notify::new()),
         }
     }
@@ -141,6 +163,31 @@ impl App {
         self.stopping.store(true, Ordering::Relaxed);
         self.query_threads.stop();
         self.read_threads.stop();
+    }
+
+    /// Reads the configuration files again.
+    ///
+    /// # Errors
+    /// A text that says what is wrong; then nothing has changed.
+    pub fn reload(&self) -> Result<(), String> {
+        let done = self.config.reload(self.clock.now_ms());
+        let web = self.web_config.reload_now();
+        match done.and(web) {
+            Ok(()) => {
+                tracing::info!("configuration reloaded");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!("configuration not reloaded, the old one stays: {error}");
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the server has been told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// The answer of everything that needs the store while there is none.

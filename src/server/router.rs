@@ -1,24 +1,28 @@
 //! All routes in one place.
 //!
 //! Prometheus' statuses for what is not there: 404 `404 page not found`, 405 for a known path with
-//! another method (Grafana tries POST first and falls back to GET on 405).
+//! another method (Grafana tries POST first and falls back to GET on 405). Who may ask is decided in
+//! front of all of it, see `web_config::guard`.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{MatchedPath, RawQuery, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 
-use super::{App, cors};
+use super::paths::{not_found, plain_path, redirect, unrouted};
+use super::{App, compression, cors, methods, operations, web_config};
 use crate::api::response::text_error;
 use crate::api::{
-    admin, exemplars, federate, labels, metadata, otlp, query, remote_read, series, status, write,
+    admin, exemplars, features, federate, labels, metadata, notifications, otlp, query,
+    remote_read, rules, series, status, targets, write,
 };
 use crate::telemetry::exposition;
 
@@ -27,7 +31,71 @@ const QUERY_PAGE: &str = include_str!("../../ui/query.html");
 
 /// The whole HTTP surface.
 pub fn router(app: &Arc<App>) -> Router {
-    let api = Router::new()
+    let prefix = app.external_url.route_prefix.clone();
+    let routes = routes(app)
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found);
+    let prefixed = if prefix.is_empty() {
+        routes
+    } else {
+        let home = prefix.clone();
+        Router::new()
+            .route(
+                "/",
+                get(move || async move { redirect(StatusCode::FOUND, &home) }),
+            )
+            .route(&format!("{prefix}/"), get(to_query_page))
+            .nest(&prefix, routes)
+            .fallback(not_found)
+    };
+    let counted = prefixed
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Arc::clone(app), count))
+        .with_state(Arc::clone(app));
+    // What has to happen before a route is looked for.
+    Router::new()
+        .fallback_service(counted)
+        .layer(from_fn(methods::layer))
+        .layer(from_fn(plain_path))
+        .layer(from_fn_with_state(
+            Arc::clone(app),
+            web_config::guard::layer,
+        ))
+}
+
+/// What is not under `/api/v1`, and that.
+fn routes(app: &Arc<App>) -> Router<Arc<App>> {
+    Router::new()
+        .nest("/api/v1", api(app))
+        .route("/", get(to_query_page))
+        .route("/graph", get(graph_to_query_page))
+        .route("/query", get(|| async { Html(QUERY_PAGE) }))
+        .route("/version", get(operations::version))
+        .route("/metrics", get(metrics))
+        .route(
+            "/federate",
+            get(federate::federate).layer(CompressionLayer::new()),
+        )
+        .route("/-/healthy", get(operations::healthy))
+        .route("/-/ready", get(operations::ready))
+        .route("/-/reload", operation(operations::reload))
+        .route("/-/quit", operation(operations::quit))
+}
+
+/// What POST and PUT do, and GET is refused for.
+fn operation<H, T>(handler: H) -> MethodRouter<Arc<App>>
+where
+    H: axum::handler::Handler<T, Arc<App>>,
+    T: 'static,
+{
+    post(handler.clone())
+        .put(handler)
+        .get(operations::only_post_or_put)
+}
+
+/// The query API.
+fn api(app: &Arc<App>) -> Router<Arc<App>> {
+    Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
         .route(
@@ -46,14 +114,22 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/labels", get(labels::names).post(labels::names))
         .route("/label/{name}/values", get(labels::values))
         .route("/metadata", get(metadata::metadata))
-        .route("/rules", get(status::rules))
-        .route("/alerts", get(status::alerts))
-        .route("/targets", get(status::targets))
-        .route("/alertmanagers", get(status::alertmanagers))
+        .route("/rules", get(rules::rules))
+        .route("/alerts", get(rules::alerts))
+        .route("/targets", get(targets::targets))
+        .route("/targets/metadata", get(targets::metadata))
+        .route("/targets/relabel_steps", get(targets::relabel_steps))
+        .route("/scrape_pools", get(targets::scrape_pools))
+        .route("/scrape_pools/config", get(targets::scrape_pool_config))
+        .route("/alertmanagers", get(targets::alertmanagers))
+        .route("/features", get(features::features))
+        .route("/notifications", get(notifications::notifications))
+        .route("/status/config", get(status::config))
         .route("/status/buildinfo", get(status::buildinfo))
         .route("/status/flags", get(status::flags))
         .route("/status/runtimeinfo", get(status::runtimeinfo))
         .route("/status/tsdb", get(status::tsdb))
+        .route("/status/tsdb/blocks", get(status::blocks))
         .route("/status/walreplay", get(status::walreplay))
         .route("/admin/tsdb/flush", post(admin::flush).put(admin::flush))
         .route(
@@ -72,43 +148,34 @@ pub fn router(app: &Arc<App>) -> Router {
             "/admin/tsdb/snapshot",
             post(admin::snapshot).put(admin::snapshot),
         )
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(0)))
+        .layer(from_fn(compression::layer))
+        .route("/notifications/live", get(notifications::live))
         .route("/write", post(write::write))
         .route("/read", post(remote_read::read))
         .route("/otlp/v1/metrics", post(otlp::metrics))
-        .layer(from_fn_with_state(Arc::clone(app), cors::layer));
-    Router::new()
-        .nest("/api/v1", api)
-        .route("/", get(to_query_page))
-        .route("/graph", get(to_query_page))
-        .route("/query", get(|| async { Html(QUERY_PAGE) }))
-        .route("/metrics", get(metrics))
-        .route(
-            "/federate",
-            get(federate::federate).layer(CompressionLayer::new()),
-        )
-        .route("/-/healthy", get(healthy))
-        .route("/-/ready", get(ready))
-        .route("/-/quit", post(quit).put(quit))
-        .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(Arc::clone(app), count))
-        .with_state(Arc::clone(app))
+        .fallback(not_found)
+        .layer(from_fn_with_state(Arc::clone(app), cors::layer))
+}
+
+/// 302 to the page.
+async fn to_query_page(State(app): State<Arc<App>>) -> Response {
+    redirect(
+        StatusCode::FOUND,
+        &format!("{}/query", app.external_url.path),
+    )
 }
 
 /// 302 to the page, keeping the parameters of old links.
-async fn to_query_page(RawQuery(query): RawQuery) -> Response {
-    let target = query.map_or_else(|| "/query".to_owned(), |query| format!("/query?{query}"));
-    (StatusCode::FOUND, [(header::LOCATION, target)]).into_response()
-}
-
-async fn not_found() -> Response {
-    text_error(StatusCode::NOT_FOUND, "404 page not found")
+async fn graph_to_query_page(State(app): State<Arc<App>>, request: Request) -> Response {
+    let query = request.uri().query().unwrap_or("");
+    let target = format!("{}/query?{query}", app.external_url.path);
+    redirect(StatusCode::FOUND, &target)
 }
 
 async fn method_not_allowed() -> Response {
-    text_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+    unrouted(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
@@ -116,25 +183,6 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
         StatusCode::INTERNAL_SERVER_ERROR,
         "internal error: a request handler panicked; see the log",
     )
-}
-
-async fn healthy() -> &'static str {
-    "Prometheus Server is Healthy.\n"
-}
-
-async fn ready(State(app): State<Arc<App>>) -> Response {
-    match app.store() {
-        Some(_) => "Prometheus Server is Ready.\n".into_response(),
-        None => app.not_ready(),
-    }
-}
-
-async fn quit(State(app): State<Arc<App>>) -> Response {
-    if !app.lifecycle_enabled {
-        return text_error(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.");
-    }
-    app.stop.notify_one();
-    "Requesting termination... Goodbye!".into_response()
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
@@ -153,7 +201,11 @@ async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or_else(
         || "unknown".to_owned(),
-        |path| prometheus_route(path.as_str()),
+        |path| {
+            let route = path.as_str();
+            let prefix = &app.external_url.route_prefix;
+            prometheus_route(route.strip_prefix(prefix.as_str()).unwrap_or(route))
+        },
     );
     let response = next.run(request).await;
     app.telemetry

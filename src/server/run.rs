@@ -12,6 +12,8 @@ use tenbin_storage::vfs::OsVfs;
 use tenbin_storage::{Clock, Db, OpenError, Options, SystemClock};
 
 use super::listener::ConnectionLimit;
+use super::secure::Secure;
+use super::target::EncodeTargets;
 use super::{App, AppSettings, Peer, router};
 
 /// How long running requests may take after a stop was asked for.
@@ -58,23 +60,33 @@ pub enum ServeError {
 pub async fn serve(settings: ServerSettings) -> Result<(), ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let app = Arc::new(App::new(settings.app, Arc::clone(&clock)));
-    let limit = ConnectionLimit::new(settings.max_connections);
+    let secure = Secure {
+        limit: ConnectionLimit::new(settings.max_connections),
+        web_config: Arc::clone(&app.web_config),
+    };
+    let is_tls = app.web_config.current().tls.is_some();
     let handle = axum_server::Handle::new();
     let mut servers = tokio::task::JoinSet::new();
     for address in settings.addresses {
         let listener = bind(address).map_err(|source| ServeError::Listen { address, source })?;
         let server = axum_server::from_tcp(listener)
             .map_err(|source| ServeError::Listen { address, source })?
-            .acceptor(limit.clone())
-            .http1_only()
+            .acceptor(EncodeTargets(secure.clone()))
             .first_request_timeout(FIRST_REQUEST_TIMEOUT)
+            .accept_error_handler(|peer, error| {
+                tracing::debug!(?peer, %error, "connection refused");
+            })
             .handle(handle.clone());
+        // HTTP/2 is for TLS, as in Go.
+        let server = if is_tls { server } else { server.http1_only() };
         let service = router::router(&app).into_make_service_with_connect_info::<Peer>();
         servers.spawn(async move { server.serve(service).await });
-        tracing::info!(%address, "listening");
+        tracing::info!(%address, tls = is_tls, "listening");
     }
     let db = open(&app, clock, settings.storage).await?;
+    let reloading = tokio::spawn(reload_on_hangup(Arc::clone(&app)));
     wait_for_stop(&app).await;
+    reloading.abort();
     tracing::info!("stopping: draining requests");
     app.set_stopping();
     handle.graceful_shutdown(Some(DRAIN_DEADLINE));
@@ -114,6 +126,23 @@ async fn open(
         "database open; ready for requests"
     );
     Ok(db)
+}
+
+/// SIGHUP reads the configuration files again.
+async fn reload_on_hangup(app: Arc<App>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::error!(%error, "cannot listen for SIGHUP");
+            return;
+        }
+    };
+    while hangups.recv().await.is_some() {
+        let app = Arc::clone(&app);
+        // Errors are in the log.
+        let _ = tokio::task::spawn_blocking(move || app.reload()).await;
+    }
 }
 
 async fn wait_for_stop(app: &App) {

@@ -317,7 +317,7 @@ impl Store {
                     }
                 }
             }
-            self.head.lane(number).compact_labels();
+            self.head.lane(number).shrink();
         }
         Ok(evicted)
     }
@@ -365,14 +365,15 @@ fn take(
     writer: &mut BlockWriter,
 ) -> Option<Outgoing> {
     let samples = lane.copy_flushing(id, part.before_ms, part.late)?;
-    let mut pairs = Vec::with_capacity(lane.pairs(id).len());
-    for pair in lane.pairs(id) {
-        let at = *pair as usize;
+    let in_lane = lane.pairs(id);
+    let mut pairs = Vec::with_capacity(in_lane.len());
+    for pair in in_lane {
+        let at = pair as usize;
         if known_pairs.len() <= at {
             known_pairs.resize(at + 1, None);
         }
         pairs.push(*known_pairs[at].get_or_insert_with(|| {
-            let (name, value) = lane.dictionary.text(*pair);
+            let (name, value) = lane.dictionary.text(pair);
             writer.pair(name, value)
         }));
     }

@@ -55,5 +55,5 @@ pub use interchange::{
 pub use metadata::Metadata;
 pub use options::{Options, WalSync};
 pub use replay::ReplayProgress;
-pub use stats::{CardinalityStats, DbStats, NamedCount, RejectedStats};
+pub use stats::{BlockSummary, CardinalityStats, DbStats, NamedCount, RejectedStats};
 pub use wal::commit::Commit;

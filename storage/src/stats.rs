@@ -104,6 +104,29 @@ pub struct RejectedStats {
     pub invalid_entries: u64,
 }
 
+/// A block as the manifest lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockSummary {
+    /// Its number, part of its file name.
+    pub number: u64,
+    /// Its oldest sample, milliseconds.
+    pub min_time_ms: i64,
+    /// Its newest sample, milliseconds.
+    pub max_time_ms: i64,
+    /// 0 as flushed, then merged.
+    pub level: u8,
+    /// Series.
+    pub series: u64,
+    /// Samples.
+    pub samples: u64,
+    /// Bytes of its file.
+    pub bytes: u64,
+    /// Deletions that no merge has applied yet.
+    pub tombstones: u64,
+    /// Whether it was set aside; then only its times are known.
+    pub is_damaged: bool,
+}
+
 /// A name with a count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedCount {
@@ -219,6 +242,33 @@ impl Db {
                 stats.block_samples += block.header().sample_count;
             }
         }
+    }
+
+    /// The blocks, oldest first.
+    #[must_use]
+    pub fn block_list(&self) -> Vec<BlockSummary> {
+        let mut list: Vec<BlockSummary> = self
+            .store()
+            .blocks
+            .load()
+            .iter()
+            .map(|listed| {
+                let block = listed.block.as_ref().ok();
+                BlockSummary {
+                    number: listed.entry.seq,
+                    min_time_ms: listed.entry.min_ms,
+                    max_time_ms: listed.entry.max_ms,
+                    level: block.map_or(0, |block| block.header().level),
+                    series: block.map_or(0, |block| u64::from(block.header().series_count)),
+                    samples: block.map_or(0, |block| block.header().sample_count),
+                    bytes: block.map_or(0, |block| block.file_bytes()),
+                    tombstones: listed.tombstones.count() as u64,
+                    is_damaged: block.is_none(),
+                }
+            })
+            .collect();
+        list.sort_by_key(|block| (block.min_time_ms, block.number));
+        list
     }
 
     /// What the series of the head consist of, the `limit` largest of each kind.

@@ -2,9 +2,11 @@
 //! can say so and be counted as ignored.
 
 mod admin;
+mod compliance;
 mod crash;
 mod differential;
 mod federation;
+mod http_cases;
 mod http_contract;
 mod interchange;
 mod native_histograms;
@@ -51,6 +53,8 @@ fn peer_trials() -> Vec<Trial> {
     match tenbin_compat_tests::peers::find() {
         Ok(peers) => {
             let mut trials = prometheus::trials(&peers);
+            trials.extend(compliance::trials(&peers));
+            trials.extend(http_cases::trials(&peers));
             trials.extend(differential::trials(&peers));
             trials.extend(federation::trials(&peers));
             trials.extend(interchange::trials(&peers));

@@ -3,6 +3,7 @@
 //!
 //! `parse.rs` and `class.rs` read the pattern as Go's `regexp/syntax` does, with its errors;
 //! `plan.rs` finds the patterns that need no automaton, or that fixed text can rule out first;
+//! `pasted.rs` reads patterns together with the text around them;
 //! `expand.rs` holds matches and templates. The automaton is `regex-automata`'s, which runs in
 //! time linear in the text, as Go's does.
 //!
@@ -14,6 +15,7 @@
 mod class;
 mod expand;
 mod parse;
+mod pasted;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ use regex_automata::meta;
 use regex_syntax::hir::{Hir, Look};
 
 pub use expand::Match;
+pub use pasted::Pasted;
 use plan::Plan;
 
 /// The largest compiled program that a pattern may grow to. A dot takes 265 bytes, so this is
@@ -168,9 +171,14 @@ impl Regex {
 /// The automaton for `hir`, anchored at both ends.
 fn compile(pattern: &str, hir: Hir) -> Result<meta::Regex, RegexError> {
     let anchored = Hir::concat(vec![Hir::look(Look::Start), hir, Hir::look(Look::End)]);
+    program(pattern, &anchored)
+}
+
+/// The automaton that finds `hir` anywhere.
+fn program(pattern: &str, hir: &Hir) -> Result<meta::Regex, RegexError> {
     meta::Builder::new()
         .configure(meta::Config::new().nfa_size_limit(Some(MAX_PROGRAM_BYTES)))
-        .build_from_hir(&anchored)
+        .build_from_hir(hir)
         // Of a tree made here, only the size can be wrong.
         .map_err(|_| RegexError::too_large(pattern))
 }

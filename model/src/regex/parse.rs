@@ -108,10 +108,19 @@ struct Parser<'p> {
 
 /// Parses a pattern; the dot matches a newline unless the pattern says otherwise.
 pub(super) fn parse(pattern: &str) -> Result<Parsed, RegexError> {
+    parse_with(pattern, true)
+}
+
+/// As [`parse`], but the dot matches no newline unless the pattern says so.
+pub(super) fn parse_lines(pattern: &str) -> Result<Parsed, RegexError> {
+    parse_with(pattern, false)
+}
+
+fn parse_with(pattern: &str, dot_newline: bool) -> Result<Parsed, RegexError> {
     let flags = Flags {
         fold: false,
         multi_line: false,
-        dot_newline: true,
+        dot_newline,
         lazy: false,
     };
     let mut parser = Parser {

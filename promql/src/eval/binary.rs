@@ -25,7 +25,9 @@ impl Evaluator<'_> {
     pub(crate) fn binary(&mut self, binary: &Binary<'_>, grid: &Grid) -> Result<Data, EvalError> {
         let mut chain = vec![binary];
         let mut first = &binary.lhs;
-        while let Kind::Binary(inner) = &first.kind {
+        while let Kind::Binary(inner) = &first.kind
+            && !first.is_shared()
+        {
             chain.push(inner);
             first = &inner.lhs;
         }

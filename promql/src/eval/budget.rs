@@ -18,6 +18,25 @@ const PHASE: &str = "expression evaluation";
 const BYTES_PER_SAMPLE: u64 = 32;
 const BYTES_AT_LEAST: u64 = 64 << 20;
 
+/// Most bytes of results that are kept for another use.
+const MOST_BYTES_KEPT: u64 = 256 << 20;
+
+/// A state of the count of samples.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    live: u64,
+    peak: u64,
+}
+
+/// How the count of samples changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    /// Samples held more than before.
+    pub(crate) grown: i64,
+    /// Most samples held at once meanwhile, beside those held before.
+    pub(crate) peak: u64,
+}
+
 /// The limits of one query and what it uses of them.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -85,7 +104,7 @@ impl Budget {
     /// Fails when columns and other buffers take more memory than allowed. Without a limit of their
     /// own they may take what the samples allowed would take if they stood wide apart.
     fn check_bytes(&self) -> Result<(), EvalError> {
-        let held = self.live_bytes.saturating_add(self.meter.live_bytes());
+        let held = self.held_bytes();
         if self.max_bytes > 0 && held > self.max_bytes {
             return Err(EvalError::too_much_memory(self.max_bytes));
         }
@@ -153,6 +172,63 @@ impl Budget {
         for series in all {
             self.release(series.size());
         }
+    }
+
+    /// The state to compare with later. Until [`Budget::since`] the peak is that of the work at hand.
+    pub(crate) fn mark(&mut self) -> Mark {
+        let mark = Mark {
+            live: self.live_samples,
+            peak: self.peak_samples,
+        };
+        self.peak_samples = self.live_samples;
+        mark
+    }
+
+    /// What happened since the mark.
+    pub(crate) fn since(&mut self, mark: Mark) -> Usage {
+        let usage = Usage {
+            grown: self.live_samples.cast_signed() - mark.live.cast_signed(),
+            peak: self.peak_samples.saturating_sub(mark.live),
+        };
+        self.peak_samples = self.peak_samples.max(mark.peak);
+        usage
+    }
+
+    /// Lets happen what happened before.
+    pub(crate) fn repeat(&mut self, usage: Usage) -> Result<(), EvalError> {
+        self.touch(usage.peak)?;
+        if usage.grown < 0 {
+            self.release(usage.grown.unsigned_abs());
+            return Ok(());
+        }
+        self.charge(usage.grown.unsigned_abs())
+    }
+
+    /// The least of the limits on bytes.
+    fn limit_bytes(&self) -> u64 {
+        let implied = self.max_samples.saturating_mul(BYTES_PER_SAMPLE);
+        let implied = implied.saturating_add(BYTES_AT_LEAST);
+        if self.max_bytes > 0 {
+            implied.min(self.max_bytes)
+        } else {
+            implied
+        }
+    }
+
+    /// Bytes that may be spent on saving time, when so many are spent on it: a part of what the
+    /// query may have, and none when half of that is gone.
+    pub(crate) fn may_keep(&self, bytes: u64) -> bool {
+        let limit = self.limit_bytes();
+        bytes <= (limit / 4).min(MOST_BYTES_KEPT) && self.held_bytes() <= limit / 2
+    }
+
+    /// Whether memory becomes scarce.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.held_bytes() > self.limit_bytes() / 4 * 3
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.live_bytes.saturating_add(self.meter.live_bytes())
     }
 
     /// Most samples held at once.

@@ -178,6 +178,11 @@ impl Series {
         self.values.len()
     }
 
+    /// Bytes held, as the memory limit counts them.
+    pub(crate) fn byte_len(&self) -> u64 {
+        self.weight.bytes()
+    }
+
     /// Removes all samples and keeps the memory.
     pub(crate) fn reset(&mut self) {
         self.floats = Presence::none(self.values.len());

@@ -55,6 +55,11 @@ impl Weight {
         weight
     }
 
+    /// Bytes counted.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Counts `bytes` more.
     pub(crate) fn grow(&mut self, bytes: usize) {
         self.bytes += bytes as u64;

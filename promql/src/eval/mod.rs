@@ -15,6 +15,7 @@ pub(crate) mod grid;
 pub(crate) mod grouping;
 pub(crate) mod histogram_stats;
 pub(crate) mod histogram_sum;
+pub(crate) mod kept;
 pub(crate) mod matching;
 pub(crate) mod meter;
 pub(crate) mod names;
@@ -26,6 +27,7 @@ pub(crate) mod range_call;
 pub(crate) mod result;
 pub(crate) mod selector;
 pub(crate) mod set_ops;
+pub(crate) mod sharing;
 pub(crate) mod smoothed;
 pub(crate) mod stats;
 pub(crate) mod window;
@@ -41,6 +43,7 @@ use crate::options::EngineOptions;
 use budget::Budget;
 use column::{Data, Presence, Scalars, Series};
 use grid::Grid;
+use kept::Kept;
 use notes::Notes;
 use plan::{Kind, Node};
 use stats::Tally;
@@ -66,6 +69,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) tally: Tally,
     /// Memory for decoded samples, reused from series to series.
     pub(crate) buffer: SampleBuffer,
+    /// Results that will be used again.
+    pub(crate) kept: Kept,
 }
 
 impl<'a> Evaluator<'a> {
@@ -85,6 +90,17 @@ impl<'a> Evaluator<'a> {
     /// Evaluates a node over all steps. The result is charged to the budget.
     pub(crate) fn eval(&mut self, node: &Node<'_>, grid: &Grid) -> Result<Data, EvalError> {
         self.budget.check()?;
+        if !node.is_shared() {
+            return self.eval_anew(node, grid);
+        }
+        if self.hands_on(node) {
+            return self.collect(node, grid).map(Data::Vector);
+        }
+        self.eval_shared(node, grid)
+    }
+
+    /// As [`Evaluator::eval`], whether or not the result is known.
+    pub(crate) fn eval_anew(&mut self, node: &Node<'_>, grid: &Grid) -> Result<Data, EvalError> {
         match &node.kind {
             Kind::Number(value) => {
                 // Prometheus holds a sample per step.
@@ -136,6 +152,19 @@ impl<'a> Evaluator<'a> {
     /// Hands the series of a vector node to `visit` one at a time: straight from the store where
     /// the node allows it, else from its finished result.
     pub(crate) fn for_each_series(
+        &mut self,
+        node: &Node<'_>,
+        grid: &Grid,
+        visit: Visit<'_, 'a>,
+    ) -> Result<(), EvalError> {
+        if node.is_shared() && self.hands_on(node) {
+            return self.visit_shared(node, grid, visit);
+        }
+        self.visit_anew(node, grid, visit)
+    }
+
+    /// As [`Evaluator::for_each_series`], whether or not the series are known.
+    pub(crate) fn visit_anew(
         &mut self,
         node: &Node<'_>,
         grid: &Grid,

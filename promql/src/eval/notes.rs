@@ -26,7 +26,7 @@ pub(crate) struct ForcedMonotonicity {
     pub(crate) max_diff: f64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct MonotonicityNote {
     span: Span,
     figures: ForcedMonotonicity,
@@ -35,14 +35,27 @@ struct MonotonicityNote {
     count: u64,
 }
 
-#[derive(Debug)]
+impl MonotonicityNote {
+    /// Adds later occurrences.
+    fn merge(&mut self, later: &Self) {
+        let (figures, more) = (&mut self.figures, &later.figures);
+        figures.min_bound = figures.min_bound.min(more.min_bound);
+        figures.max_bound = figures.max_bound.max(more.max_bound);
+        figures.max_diff = figures.max_diff.max(more.max_diff);
+        self.min_ms = self.min_ms.min(later.min_ms);
+        self.max_ms = self.max_ms.max(later.max_ms);
+        self.count += later.count;
+    }
+}
+
+#[derive(Debug, Clone)]
 struct OverlapNote {
     span: Span,
     count: u64,
 }
 
 /// The annotations of one evaluation.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Notes {
     plain: HashMap<(Severity, String), (usize, Span)>,
     monotonicity: HashMap<String, MonotonicityNote>,
@@ -52,7 +65,7 @@ pub(crate) struct Notes {
 }
 
 /// Of the remarks of a binary operation at one step only the last one counts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct LastOfStep {
     step: usize,
     remarks: BTreeMap<usize, (Severity, String, Span)>,
@@ -121,6 +134,24 @@ impl Notes {
         for (metric, note) in other.overlaps {
             self.start_time_overlap(&metric, note.count, note.span);
         }
+        for (metric, note) in other.monotonicity {
+            match self.monotonicity.get_mut(&metric) {
+                Some(known) => known.merge(&note),
+                None => {
+                    self.monotonicity.insert(metric, note);
+                }
+            }
+        }
+    }
+
+    /// Moves the remarks to other places in the query.
+    pub(crate) fn relocate(&mut self, places: &HashMap<Span, Span>) {
+        let moved = |span: &mut Span| *span = *places.get(span).unwrap_or(span);
+        self.plain.values_mut().for_each(|(_, span)| moved(span));
+        let notes = self.monotonicity.values_mut();
+        notes.for_each(|note| moved(&mut note.span));
+        let notes = self.overlaps.values_mut();
+        notes.for_each(|note| moved(&mut note.span));
     }
 
     fn add(&mut self, severity: Severity, text: String, span: Span) {
@@ -336,23 +367,16 @@ impl Notes {
         figures: ForcedMonotonicity,
         span: Span,
     ) {
+        let note = MonotonicityNote {
+            span,
+            figures,
+            min_ms: time_ms,
+            max_ms: time_ms,
+            count: 1,
+        };
         match self.monotonicity.get_mut(metric) {
-            Some(known) => {
-                known.figures.min_bound = known.figures.min_bound.min(figures.min_bound);
-                known.figures.max_bound = known.figures.max_bound.max(figures.max_bound);
-                known.figures.max_diff = known.figures.max_diff.max(figures.max_diff);
-                known.min_ms = known.min_ms.min(time_ms);
-                known.max_ms = known.max_ms.max(time_ms);
-                known.count += 1;
-            }
+            Some(known) => known.merge(&note),
             None => {
-                let note = MonotonicityNote {
-                    span,
-                    figures,
-                    min_ms: time_ms,
-                    max_ms: time_ms,
-                    count: 1,
-                };
                 self.monotonicity.insert(metric.to_owned(), note);
             }
         }

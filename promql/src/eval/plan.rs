@@ -5,6 +5,8 @@
 //! Source: Prometheus `PreprocessExpr`, `FindMinMaxTime` and `detectHistogramStatsDecoding` in
 //! `promql/engine.go`. As there, a step-invariant parameter of an aggregation is not marked.
 
+use std::cell::Cell;
+
 use tenbin_model::{Matcher, TimeRange};
 
 use crate::ast::{
@@ -14,6 +16,7 @@ use crate::ast::{
 use crate::engine::QueryRange;
 use crate::error::EvalError;
 use crate::eval::grid::TimeShift;
+use crate::eval::sharing::Likeness;
 use crate::functions::{self, Function};
 use crate::options::EngineOptions;
 
@@ -22,6 +25,27 @@ use crate::options::EngineOptions;
 pub(crate) struct Node<'q> {
     pub(crate) kind: Kind<'q>,
     pub(crate) span: Span,
+    /// Its place among the equal nodes of the query.
+    pub(crate) like: Cell<Likeness>,
+}
+
+impl<'q> Node<'q> {
+    fn new(kind: Kind<'q>, span: Span) -> Self {
+        Self {
+            kind,
+            span,
+            like: Cell::default(),
+        }
+    }
+
+    pub(crate) fn set_class(&self, class: u32) {
+        self.like.set(Likeness { class, uses: 0 });
+    }
+
+    /// Whether other nodes of the query have the same value, so that it is worth keeping.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.like.get().uses > 1
+    }
 }
 
 #[derive(Debug)]
@@ -50,6 +74,8 @@ pub(crate) struct Selector<'q> {
     pub(crate) smoothed: bool,
     /// Of histograms only count and sum matter, and their counter resets are found on the fly.
     pub(crate) stats_only: bool,
+    /// Values of floats are not looked at, only that they are there.
+    pub(crate) presence_only: Cell<bool>,
     /// The function or aggregation around it, for the store.
     pub(crate) around: &'q str,
     pub(crate) span: Span,
@@ -112,6 +138,8 @@ pub(crate) enum BinaryShape<'q> {
 #[derive(Debug)]
 pub(crate) struct Plan<'q> {
     pub(crate) root: Node<'q>,
+    /// Number of selectors.
+    pub(crate) selectors: usize,
     /// All times that selectors may look at.
     pub(crate) range: TimeRange,
 }
@@ -128,6 +156,8 @@ struct Place<'q> {
     wants_stats: bool,
     /// Inside something that needs the buckets.
     wants_buckets: bool,
+    /// Only whether there is a sample matters, not its value.
+    presence_only: bool,
     /// Inside the parameter of an aggregation.
     in_parameter: bool,
 }
@@ -144,6 +174,8 @@ struct Planner<'a> {
     range: &'a QueryRange,
     options: &'a EngineOptions,
     selected: Option<TimeRange>,
+    /// Number of selectors seen.
+    selectors: usize,
 }
 
 /// Plans `expr`.
@@ -156,6 +188,7 @@ pub(crate) fn plan<'q>(
         range,
         options,
         selected: None,
+        selectors: 0,
     };
     let place = Place {
         first_ms: range.start_ms,
@@ -163,11 +196,13 @@ pub(crate) fn plan<'q>(
         around: "",
         wants_stats: false,
         wants_buckets: false,
+        presence_only: false,
         in_parameter: false,
     };
     let planned = planner.plan(expr, place)?;
     Ok(Plan {
         root: once_if(planned.wrap, planned.node),
+        selectors: planner.selectors,
         range: planner.selected.unwrap_or(TimeRange::new(0, 0)),
     })
 }
@@ -175,10 +210,7 @@ pub(crate) fn plan<'q>(
 fn once_if(wrap: bool, node: Node<'_>) -> Node<'_> {
     if wrap {
         let span = node.span;
-        Node {
-            kind: Kind::Once(Box::new(node)),
-            span,
-        }
+        Node::new(Kind::Once(Box::new(node)), span)
     } else {
         node
     }
@@ -186,7 +218,7 @@ fn once_if(wrap: bool, node: Node<'_>) -> Node<'_> {
 
 fn literal<'q>(kind: Kind<'q>, span: Span) -> Planned<'q> {
     Planned {
-        node: Node { kind, span },
+        node: Node::new(kind, span),
         invariant: true,
         wrap: false,
     }
@@ -203,7 +235,7 @@ impl Planner<'_> {
                 let span = selector.span;
                 let kind = Kind::Selector(selector);
                 Ok(Planned {
-                    node: Node { kind, span },
+                    node: Node::new(kind, span),
                     invariant,
                     wrap: invariant,
                 })
@@ -215,10 +247,7 @@ impl Planner<'_> {
                     range_ms: matrix.range_ms,
                 });
                 Ok(Planned {
-                    node: Node {
-                        kind,
-                        span: matrix.span,
-                    },
+                    node: Node::new(kind, matrix.span),
                     invariant,
                     wrap: false,
                 })
@@ -232,10 +261,7 @@ impl Planner<'_> {
                     UnaryOp::Plus => Kind::Same(operand_node),
                 };
                 Ok(Planned {
-                    node: Node {
-                        kind,
-                        span: unary.span,
-                    },
+                    node: Node::new(kind, unary.span),
                     invariant: operand.invariant,
                     wrap: operand.wrap,
                 })
@@ -274,6 +300,7 @@ impl Planner<'_> {
         range_ms: i64,
         place: Place<'q>,
     ) -> (Selector<'q>, bool) {
+        self.selectors += 1;
         let time = self.time(&selector.time, &place);
         let lookback = self.options.lookback_ms;
         let extended = selector.anchored || selector.smoothed;
@@ -295,6 +322,7 @@ impl Planner<'_> {
             anchored: selector.anchored,
             smoothed: selector.smoothed,
             stats_only: place.wants_stats && !place.wants_buckets,
+            presence_only: Cell::new(place.presence_only && !extended),
             around: place.around,
             span: selector.span,
         };
@@ -334,10 +362,7 @@ impl Planner<'_> {
             time,
         }));
         Ok(Planned {
-            node: Node {
-                kind,
-                span: subquery.span,
-            },
+            node: Node::new(kind, subquery.span),
             invariant: time.at_ms.is_some(),
             wrap: false,
         })
@@ -350,12 +375,14 @@ impl Planner<'_> {
     ) -> Result<Planned<'q>, EvalError> {
         let inside = Place {
             around: aggregate.op.as_str(),
+            presence_only: matches!(aggregate.op, AggregateOp::Count | AggregateOp::Group),
             ..place
         };
         let input = self.plan(&aggregate.expr, inside)?;
         let param = match &aggregate.param {
             Some(param) => {
                 let inside = Place {
+                    presence_only: false,
                     in_parameter: true,
                     ..inside
                 };
@@ -374,10 +401,7 @@ impl Planner<'_> {
             span: aggregate.span,
         }));
         Ok(Planned {
-            node: Node {
-                kind,
-                span: aggregate.span,
-            },
+            node: Node::new(kind, aggregate.span),
             invariant: input.invariant,
             wrap: input.wrap,
         })
@@ -396,10 +420,21 @@ impl Planner<'_> {
             .iter()
             .rposition(|e| matches!(e.op, BinaryOp::TrimLower | BinaryOp::TrimUpper));
         inside.wants_buckets = place.wants_buckets || last_trim.is_some();
+        // Set operators pass values on from some sides, and look at none.
+        let passes = chain
+            .iter()
+            .rposition(|e| !e.op.is_set())
+            .map_or(0, |at| at + 1);
+        inside.presence_only = place.presence_only && passes == 0;
         let mut lhs = self.plan(first, inside)?;
         let mut lhs_is_scalar = first.value_type() == ValueType::Scalar;
         for (at, binary) in chain.into_iter().enumerate() {
             inside.wants_buckets = place.wants_buckets || last_trim.is_some_and(|last| at <= last);
+            inside.presence_only = match binary.op {
+                BinaryOp::And | BinaryOp::Unless => true,
+                BinaryOp::Or => place.presence_only && at >= passes,
+                _ => false,
+            };
             let rhs = self.plan(&binary.rhs, inside)?;
             let rhs_is_scalar = binary.rhs.value_type() == ValueType::Scalar;
             lhs = operation(binary, lhs, rhs, (lhs_is_scalar, rhs_is_scalar))?;
@@ -421,6 +456,19 @@ impl Planner<'_> {
                     name,
                     "histogram_quantile" | "histogram_quantiles" | "histogram_fraction"
                 ),
+            presence_only: match name {
+                "absent"
+                | "absent_over_time"
+                | "count_over_time"
+                | "present_over_time"
+                | "timestamp"
+                | "ts_of_first_over_time"
+                | "ts_of_last_over_time" => true,
+                "first_over_time" | "label_join" | "label_replace" | "last_over_time" => {
+                    place.presence_only
+                }
+                _ => false,
+            },
             ..place
         };
         let args = call
@@ -451,10 +499,7 @@ impl Planner<'_> {
             span: call.span,
         }));
         Ok(Planned {
-            node: Node {
-                kind,
-                span: call.span,
-            },
+            node: Node::new(kind, call.span),
             invariant,
             wrap: invariant,
         })
@@ -512,10 +557,7 @@ fn operation<'q>(
         span: binary.span,
     }));
     Ok(Planned {
-        node: Node {
-            kind,
-            span: binary.span,
-        },
+        node: Node::new(kind, binary.span),
         invariant,
         wrap: invariant,
     })

@@ -296,7 +296,7 @@ impl<'a> Evaluator<'a> {
             start_times: function.start_times && self.options.features.use_start_timestamps,
             stats_only: selector.stats_only,
         };
-        let set = self.select(selector.matchers, grid, selector.around, range.range_ms)?;
+        let set = self.select(selector, grid, range.range_ms)?;
         Ok((RangeInput::Stored(set), frame))
     }
 

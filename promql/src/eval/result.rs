@@ -222,7 +222,7 @@ impl Evaluator<'_> {
         grid: &Grid,
     ) -> Result<Vec<MatrixSeries>, EvalError> {
         let selector = &range.selector;
-        let set = self.select(selector.matchers, grid, selector.around, range.range_ms)?;
+        let set = self.select(selector, grid, range.range_ms)?;
         let end_ms = selector.time.apply(grid.start_ms);
         let start_ms = end_ms.saturating_sub(range.range_ms);
         let lookback_ms = self.options.lookback_ms;

@@ -107,20 +107,34 @@ fn fill_floats(
 }
 
 impl<'a> Evaluator<'a> {
-    /// Asks the store for series.
+    /// Asks the store for the series of a selector.
     pub(crate) fn select(
         &self,
-        matchers: &[Matcher],
+        selector: &Selector<'_>,
         grid: &Grid,
-        around: &str,
         range_ms: i64,
     ) -> Result<Box<dyn SeriesSet>, EvalError> {
         let hints = SelectHints {
             step_ms: if grid.is_instant() { 0 } else { grid.step_ms },
-            function: around.to_owned(),
+            function: selector.around.to_owned(),
             range_ms,
-            sorted: false,
-            limit: 0,
+            presence_only: selector.presence_only.get(),
+            ..SelectHints::default()
+        };
+        Ok(self.querier.select(selector.matchers, &hints)?)
+    }
+
+    /// Asks the store for the series that satisfy matchers of a function's own.
+    pub(crate) fn select_for(
+        &self,
+        matchers: &[Matcher],
+        grid: &Grid,
+        function: &str,
+    ) -> Result<Box<dyn SeriesSet>, EvalError> {
+        let hints = SelectHints {
+            step_ms: if grid.is_instant() { 0 } else { grid.step_ms },
+            function: function.to_owned(),
+            ..SelectHints::default()
         };
         Ok(self.querier.select(matchers, &hints)?)
     }
@@ -141,7 +155,7 @@ impl<'a> Evaluator<'a> {
         grid: &Grid,
         visit: Visit<'_, 'a>,
     ) -> Result<(), EvalError> {
-        let set = self.select(selector.matchers, grid, selector.around, 0)?;
+        let set = self.select(selector, grid, 0)?;
         let lookback_ms = self.options.lookback_ms;
         let mut range = self.lookback_range(selector.time, grid);
         if selector.smoothed {

@@ -77,6 +77,17 @@ impl Tally {
         }
     }
 
+    /// Adds a part with its counts per step.
+    pub(crate) fn add_part(&mut self, part: &Self) {
+        self.add(part.total, part.read);
+        self.work();
+        if let (Some(all), Some(counted)) = (&mut self.per_step, &part.per_step) {
+            for (slot, counted) in all.iter_mut().zip(counted) {
+                *slot += counted;
+            }
+        }
+    }
+
     /// Adds what was counted apart.
     pub(crate) fn add(&mut self, total: u64, read: u64) {
         self.total += total;

@@ -176,7 +176,7 @@ fn find_infos(
     let Some(matchers) = info_matchers(base, is_info, wanted) else {
         return Ok(Vec::new());
     };
-    let set = evaluator.select(&matchers, grid, "info", 0)?;
+    let set = evaluator.select_for(&matchers, grid, "info")?;
     let range = evaluator.lookback_range(call.info_time, grid);
     let mut samples = std::mem::take(&mut evaluator.buffer);
     let mut infos = Vec::new();

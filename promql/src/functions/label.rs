@@ -1,7 +1,8 @@
 //! `label_replace` and `label_join`: functions that change labels and leave values alone.
 
+use tenbin_model::METRIC_NAME;
 use tenbin_model::labels::LabelsBuilder;
-use tenbin_model::{METRIC_NAME, Regex};
+use tenbin_model::regex::Pasted;
 
 use crate::error::EvalError;
 use crate::eval::Evaluator;
@@ -29,15 +30,15 @@ pub(crate) fn label_replace(
     let replacement = text_arg(call, 2)?;
     let source = text_arg(call, 3)?;
     let pattern = text_arg(call, 4)?;
-    // Prometheus accepts what only compiles inside the group that it puts around, like `a)|(b`.
-    let regex = Regex::new(pattern).map_err(|_| {
+    let regex = Pasted::new(pattern).map_err(|_| {
         EvalError::Execution(format!(
             "invalid regular expression in label_replace(): {pattern}"
         ))
     })?;
     let target = label_arg(call, 1, "destination")?;
     let mut all = evaluator.eval_vector(&call.args[0], grid)?;
-    for series in &mut all {
+    for (at, series) in all.iter_mut().enumerate() {
+        evaluator.budget.check_at(at)?;
         let Some(value) = regex
             .captures(series.labels.value_of(source))
             .map(|found| found.expand(replacement))
@@ -60,7 +61,8 @@ pub(crate) fn label_join(
         .collect::<Result<_, _>>()?;
     let target = label_arg(call, 1, "destination")?;
     let mut all = evaluator.eval_vector(&call.args[0], grid)?;
-    for series in &mut all {
+    for (at, series) in all.iter_mut().enumerate() {
+        evaluator.budget.check_at(at)?;
         let parts: Vec<&str> = sources
             .iter()
             .map(|source| series.labels.value_of(source))

@@ -216,7 +216,7 @@ fn times_of_selector(
     grid: &Grid,
     of_start: bool,
 ) -> Result<Data, EvalError> {
-    let set = evaluator.select(selector.matchers, grid, selector.around, 0)?;
+    let set = evaluator.select(selector, grid, 0)?;
     let range = evaluator.lookback_range(selector.time, grid);
     let lookback_ms = evaluator.options.lookback_ms;
     let mut samples = std::mem::take(&mut evaluator.buffer);

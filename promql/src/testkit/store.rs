@@ -3,7 +3,8 @@
 //! Histograms come back with the counter reset hints that reading chunks gives them: `gauge` in
 //! gauge chunks, `unknown` for the first of a counter chunk, `not_reset` for the others. Where
 //! chunks begin follows from the samples (resets, layout changes, changes of kind, stale markers,
-//! days), not from sizes. Source: Prometheus 3.14 `tsdb/chunkenc/float_histogram.go`.
+//! days), not from sizes. Where the engine says that it does not look at values, it gets others.
+//! Source: Prometheus 3.14 `tsdb/chunkenc/float_histogram.go`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tenbin_model::histogram::CUSTOM_BUCKETS_SCHEMA;
 use tenbin_model::{
     BucketSpan, CounterResetHint, FloatHistogram, Labels, Matcher, Querier, Queryable,
-    SampleBuffer, SelectHints, SeriesSet, StoreError, TimeRange,
+    SampleBuffer, SelectHints, SeriesSet, StoreError, TimeRange, is_stale,
 };
 
 use super::histogram::buckets;
@@ -66,6 +67,17 @@ impl TestStore {
     /// Forgets everything.
     pub fn clear(&self) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+    }
+
+    /// A store that holds what a script's load command says.
+    #[cfg(test)]
+    pub(crate) fn of(script: &str) -> Self {
+        let store = Self::default();
+        match super::script::parse(script).remove(0) {
+            Ok(super::script::Command::Load(load)) => store.load(&load).expect("samples in order"),
+            other => panic!("{other:?}"),
+        }
+        store
     }
 
     fn snapshot(&self) -> Arc<Data> {
@@ -284,6 +296,7 @@ impl Querier for Snapshot {
             data: Arc::clone(&self.data),
             found,
             range: self.range,
+            presence_only: hints.presence_only,
         }))
     }
 
@@ -302,6 +315,7 @@ struct Selection {
     data: Arc<Data>,
     found: Vec<usize>,
     range: TimeRange,
+    presence_only: bool,
 }
 
 impl SeriesSet for Selection {
@@ -339,6 +353,12 @@ impl SeriesSet for Selection {
                     out.histograms.push(Arc::clone(histogram));
                     out.histogram_start_timestamps_ms.push(sample.start_time_ms);
                 }
+            }
+        }
+        if self.presence_only {
+            // Whoever looks at the values after all is to be found out.
+            for value in out.values.iter_mut().filter(|value| !is_stale(**value)) {
+                *value = -0.77;
             }
         }
         // Unknown throughout is said by an empty list.

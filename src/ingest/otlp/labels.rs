@@ -71,9 +71,9 @@ pub(super) struct Labeler<'s> {
 impl<'s> Labeler<'s> {
     pub(super) fn new(settings: &'s OtlpSettings) -> Self {
         let namer = LabelNamer {
-            escape: settings.translation_strategy.escapes(),
-            prefix_underscore: settings.label_name_underscore_sanitization,
-            keep_underscores: settings.label_name_preserve_multiple_underscores,
+            escape: settings.file.translation_strategy.escapes(),
+            prefix_underscore: settings.file.label_name_underscore_sanitization,
+            keep_underscores: settings.file.label_name_preserve_multiple_underscores,
         };
         Self {
             settings,
@@ -110,7 +110,7 @@ impl<'s> Labeler<'s> {
             };
         }
         labels.instance = find("service.instance.id")?.unwrap_or_default();
-        let settings = self.settings;
+        let settings = &self.settings.file;
         let listed = |list: &[String], name: &str| list.iter().any(|n| n == name);
         for (attribute, value) in attributes {
             let promoted = if settings.promote_all_resource_attributes {
@@ -133,7 +133,7 @@ impl<'s> Labeler<'s> {
         attributes: &[Attribute<'_>],
     ) -> Result<LabelSet, Failure> {
         let mut labels = LabelSet::default();
-        if !self.settings.promote_scope_metadata || fields[0].1.is_empty() {
+        if !self.settings.file.promote_scope_metadata || fields[0].1.is_empty() {
             return Ok(labels);
         }
         for (attribute, value) in attributes {

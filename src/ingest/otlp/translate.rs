@@ -50,7 +50,7 @@ pub fn translate<'l>(
     settings: &OtlpSettings,
     limits: &'l WriteLimits,
 ) -> Result<Translated<'l>, OtlpError> {
-    let strategy = settings.translation_strategy;
+    let strategy = settings.file.translation_strategy;
     let mut translator = Translator {
         settings,
         namer: MetricNamer {
@@ -352,7 +352,7 @@ impl Translator<'_, '_> {
             match metric.kind {
                 GAUGE => self.number(&around, &Number::read(point)?, false)?,
                 SUM => self.number(&around, &Number::read(point)?, true)?,
-                HISTOGRAM if self.settings.convert_histograms_to_nhcb => {
+                HISTOGRAM if self.settings.file.convert_histograms_to_nhcb => {
                     self.custom(&around, Explicit::read(point)?)?;
                 }
                 HISTOGRAM => self.classic(&around, &Explicit::read(point)?)?,
@@ -529,7 +529,7 @@ impl Translator<'_, '_> {
         if attributes.iter().all(|(name, _)| identifies(name)) {
             return Ok(());
         }
-        let ignored: &[&str] = if self.settings.keep_identifying_resource_attributes {
+        let ignored: &[&str] = if self.settings.file.keep_identifying_resource_attributes {
             &[]
         } else {
             &IDENTITY

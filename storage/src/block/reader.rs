@@ -18,6 +18,15 @@ use crate::error::Corruption;
 use crate::query::merge::{Columns, Samples};
 use crate::vfs::Mapped;
 
+/// What is wanted of floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Their values.
+    Values,
+    /// Whether they are staleness markers; other values may come out as any.
+    Markers,
+}
+
 /// A mapped block.
 pub(crate) struct Block {
     pub(super) pages: Pages,
@@ -148,22 +157,33 @@ impl Block {
         cache.records.read(&self.pages, ordinal)
     }
 
-    /// Replaces `out` by the samples of a series inside `[min_ms, max_ms]`.
-    pub(crate) fn read(
+    /// Replaces `out` by the samples of a series inside a range of timestamps, both ends included.
+    pub(crate) fn read_detail(
         &self,
         ordinal: u32,
-        min_ms: i64,
-        max_ms: i64,
+        range: (i64, i64),
+        detail: Detail,
         out: &mut Samples,
     ) -> Result<(), Corruption> {
-        LAST_COLUMN.with_borrow_mut(|cache| self.read_cached(ordinal, (min_ms, max_ms), cache, out))
+        LAST_COLUMN.with_borrow_mut(|cache| self.read_into(ordinal, range, detail, cache, out))
     }
 
-    /// As [`Block::read`], with a cache of the caller's.
+    /// As [`Block::read_detail`], with values and a cache of the caller's.
     pub(crate) fn read_cached(
         &self,
         ordinal: u32,
         (min_ms, max_ms): (i64, i64),
+        cache: &mut ColumnCache,
+        out: &mut Samples,
+    ) -> Result<(), Corruption> {
+        self.read_into(ordinal, (min_ms, max_ms), Detail::Values, cache, out)
+    }
+
+    fn read_into(
+        &self,
+        ordinal: u32,
+        (min_ms, max_ms): (i64, i64),
+        detail: Detail,
         cache: &mut ColumnCache,
         out: &mut Samples,
     ) -> Result<(), Corruption> {
@@ -184,7 +204,14 @@ impl Block {
                 self.times(record, times)?;
                 (*instance, *at) = (self.instance, record.times_at);
             }
-            (from, to) = self.floats(record, (min_ms, max_ms), times, &mut out.floats)?;
+            if times.len() != record.sample_count {
+                let wrong = Malformed("a timestamp column of another length");
+                return Err(self.pages.damage(TIMES, record.times_at, wrong));
+            }
+            from = times.partition_point(|t| *t < min_ms);
+            to = times.partition_point(|t| *t <= max_ms).max(from);
+            out.floats.times.extend_from_slice(&times[from..to]);
+            self.values(record, (from, to), detail, &mut out.floats)?;
         }
         if self.pages.section_len(SIDE_INDEX) > 0 {
             let floats = (record.sample_count, from, to);
@@ -192,25 +219,6 @@ impl Block {
             side::read(&self.pages, &self.layouts, ordinal, floats, range, out)?;
         }
         Ok(())
-    }
-
-    /// Appends the floats inside `[min_ms, max_ms]`; returns their places.
-    fn floats(
-        &self,
-        record: &SeriesRecord,
-        (min_ms, max_ms): (i64, i64),
-        times: &[i64],
-        out: &mut Columns,
-    ) -> Result<(usize, usize), Corruption> {
-        if times.len() != record.sample_count {
-            let wrong = Malformed("a timestamp column of another length");
-            return Err(self.pages.damage(TIMES, record.times_at, wrong));
-        }
-        let from = times.partition_point(|t| *t < min_ms);
-        let to = times.partition_point(|t| *t <= max_ms).max(from);
-        out.times.extend_from_slice(&times[from..to]);
-        self.values(record, from, to, out)?;
-        Ok((from, to))
     }
 
     fn times(&self, record: &SeriesRecord, times: &mut Vec<i64>) -> Result<(), Corruption> {
@@ -228,8 +236,8 @@ impl Block {
     fn values(
         &self,
         record: &SeriesRecord,
-        from: usize,
-        to: usize,
+        (from, to): (usize, usize),
+        detail: Detail,
         out: &mut Columns,
     ) -> Result<(), Corruption> {
         let mut at = record.values_at;
@@ -240,8 +248,11 @@ impl Block {
             let len = MAX_RUN.min(record.sample_count - start);
             if start < to && from < start + len {
                 let run = self.pages.bytes(VALUES, at, *bytes)?;
-                values::decode(run, len, &mut out.values)
-                    .map_err(|m| self.pages.damage(VALUES, at, m))?;
+                let decoded = match detail {
+                    Detail::Values => values::decode(run, len, &mut out.values),
+                    Detail::Markers => values::decode_markers(run, len, &mut out.values),
+                };
+                decoded.map_err(|m| self.pages.damage(VALUES, at, m))?;
                 surplus += from.saturating_sub(start);
             }
             at = at.saturating_add(*bytes);

@@ -16,7 +16,7 @@ use super::format::{
     encode_footer, hash_bytes,
 };
 use super::index::DirectoryEntry;
-use super::pending::{PairLists, PendingSeries};
+use super::pending::PendingSeries;
 use super::series::{SeriesRecord, SeriesWriter};
 use super::side::SideWriter;
 use crate::codec::Malformed;
@@ -296,14 +296,14 @@ impl BlockWriter {
         let mut pairs = Vec::new();
         super::pairs::encode(&mut pairs, &names);
         let mut series = SeriesWriter::default();
-        self.pending
-            .each(&ranks, |record| series.push(record))
-            .map_err(own_memory)?;
-        let lists = PairLists::of(&self.pending, &ranks, ranks.len()).map_err(own_memory)?;
+        let push = |record: &mut SeriesRecord| {
+            record.pairs.sort_unstable();
+            series.push(record);
+        };
+        self.pending.each(&ranks, push).map_err(own_memory)?;
         let (mut directory, mut postings) = (Vec::new(), Vec::new());
-        for list in lists.iter() {
-            directory_entry(list, &mut postings).encode(&mut directory);
-        }
+        let each = |list: &[u32]| directory_entry(list, &mut postings).encode(&mut directory);
+        self.pending.lists(&ranks, each).map_err(own_memory)?;
         self.output.section(SERIES, &series.records)?;
         self.output.section(SERIES_STARTS, &series.starts)?;
         self.output.section(PAIRS, &pairs)?;

@@ -208,10 +208,40 @@ pub(crate) fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(
     }
 }
 
+/// As [`decode`], for a reader who only asks whether values are staleness markers: those that are
+/// none may become any other. Where the codec tells, nothing is decoded.
+pub(crate) fn decode_markers(
+    bytes: &[u8],
+    count: usize,
+    out: &mut Vec<f64>,
+) -> Result<(), Malformed> {
+    let mut cursor = Cursor::new(bytes);
+    let has_no_markers = |codec| codec >= PLAIN_INT || codec == DECIMAL_CONST;
+    match cursor.u8()? {
+        _ if count > MAX_RUN => Err(Malformed("run of values is too long")),
+        codec if has_no_markers(codec) => {
+            out.resize(out.len() + count, 0.0);
+            Ok(())
+        }
+        INT => {
+            take_scale(&mut cursor)?;
+            let start = out.len();
+            out.resize(start + count, 0.0);
+            for (at, value) in take_exceptions(&mut cursor, count)? {
+                *out.get_mut(start + at)
+                    .ok_or(Malformed("exception lies outside its run"))? = value;
+            }
+            Ok(())
+        }
+        _ => decode(bytes, count, out),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use tenbin_model::is_stale;
 
     fn round_trip(values: &[f64]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -220,6 +250,10 @@ mod tests {
         decode(&out, values.len(), &mut back).unwrap();
         let bits = |v: &[f64]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&back), bits(values));
+        let mut marked = vec![1.0];
+        decode_markers(&out, values.len(), &mut marked).unwrap();
+        let markers = |v: &[f64]| v.iter().map(|x| is_stale(*x)).collect::<Vec<_>>();
+        assert_eq!(markers(&marked[1..]), markers(values));
         out
     }
 
@@ -303,6 +337,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), count in 0_usize..1100) {
             let _ = decode(&bytes, count, &mut Vec::new());
+            let _ = decode_markers(&bytes, count, &mut Vec::new());
         }
     }
 }

@@ -5,7 +5,7 @@ use tenbin_model::{MatchOp, Matcher};
 use super::Input;
 use crate::block::format::{BlockHeader, HASHES, PAGE_BYTES, PAGE_CHECKSUMS, Section};
 use crate::block::format::{HEADER_BYTES, VERSION, encode_footer, hash_bytes};
-use crate::block::reader::Block;
+use crate::block::reader::{Block, Detail};
 use crate::query::matching::{LabelIndex, select};
 use crate::query::merge::Samples;
 use crate::vfs::Mapped;
@@ -103,7 +103,7 @@ fn read_all(block: &Block) {
             let _ = block.labels_of(&record.pairs);
         }
         if block
-            .read(ordinal, i64::MIN, i64::MAX, &mut samples)
+            .read_detail(ordinal, (i64::MIN, i64::MAX), Detail::Values, &mut samples)
             .is_ok()
         {
             let floats = &samples.floats;
@@ -117,7 +117,8 @@ fn read_all(block: &Block) {
             let middle = all
                 .extent()
                 .map_or(0, |(first, last)| i64::midpoint(first, last));
-            let part = block.read(ordinal, i64::MIN, middle, &mut samples);
+            let part =
+                block.read_detail(ordinal, (i64::MIN, middle), Detail::Markers, &mut samples);
             if part.is_ok() {
                 let expected = all.floats.times.iter().filter(|t| **t <= middle).count();
                 assert_eq!(samples.floats.times.len(), expected, "a part is a part");

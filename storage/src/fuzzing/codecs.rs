@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tenbin_model::CounterResetHint;
 
 use super::Input;
-use crate::block::reader::Block;
+use crate::block::reader::{Block, Detail};
 use crate::block::writer::BlockWriter;
 use crate::codec::bytes::Cursor;
 use crate::codec::values::{Chooser, MAX_RUN};
@@ -213,7 +213,7 @@ fn block_roundtrip(columns: Columns) {
     let block = Block::open(map, "blocks/fuzz.blk".into()).expect("an own block");
     let mut back = Samples::default();
     block
-        .read(0, i64::MIN, i64::MAX, &mut back)
+        .read_detail(0, (i64::MIN, i64::MAX), Detail::Values, &mut back)
         .expect("own samples");
     assert_eq!(back.floats.times, samples.floats.times);
     assert_eq!(bits(&back.floats.values), bits(&samples.floats.values));

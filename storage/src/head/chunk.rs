@@ -12,7 +12,7 @@
 //! Unchanged samples are only counted in the header (`run`) until something else comes.
 
 use super::series::Series;
-use super::slab::{NO_CLASS, Slab, class_bytes, next_class};
+use super::slab::{LARGEST_CLASS, Slab, class_bytes, class_for};
 use crate::codec::Malformed;
 use crate::codec::bits::{BitReader, put_bits};
 
@@ -26,7 +26,7 @@ const DOD_BITS: [u32; 3] = [8, 14, 20];
 
 /// Whether the open chunk can take another sample.
 pub(crate) fn has_room(series: &Series) -> bool {
-    let largest = next_class(series.class).is_none() && series.class != NO_CLASS;
+    let largest = series.class == LARGEST_CLASS;
     let full = series.bit_len as usize + MAX_APPEND_BITS > class_bytes(series.class) * 8;
     !(largest && full) && series.count < u16::MAX
 }
@@ -63,22 +63,16 @@ fn start(series: &mut Series, slab: &mut Slab, timestamp_ms: i64, bits: u64) {
 }
 
 fn append_changed(series: &mut Series, slab: &mut Slab, timestamp_ms: i64, delta: i64, xor: u64) {
-    let needed = series.bit_len as usize + MAX_APPEND_BITS;
+    let dod = delta.wrapping_sub(i64::from(series.delta_ms));
+    let needed = series.bit_len as usize + append_bits(series, dod, xor);
     if needed > class_bytes(series.class) * 8 {
-        // Small classes lie closer together than one append may need.
-        let mut larger = series.class;
-        while needed > class_bytes(larger) * 8
-            && let Some(next) = next_class(larger)
-        {
-            larger = next;
-        }
+        let larger = class_for(needed.div_ceil(8)).unwrap_or(LARGEST_CLASS);
         series.slot = slab.grow(series.class, series.slot, larger);
         series.class = larger;
     }
     let buffer = slab.get_mut(series.class, series.slot);
     let mut at = put_run(buffer, series.bit_len as usize, series.run);
     series.run = 0;
-    let dod = delta.wrapping_sub(i64::from(series.delta_ms));
     if dod == 0 && xor != 0 {
         at = put_bits(buffer, at, 0b10, 2);
     } else if dod == 0 {
@@ -95,6 +89,28 @@ fn append_changed(series: &mut Series, slab: &mut Slab, timestamp_ms: i64, delta
         at = put_window(series, buffer, at, xor);
     }
     series.bit_len = at as u32;
+}
+
+/// Bits that an append takes at most, [`MAX_APPEND_BITS`] at worst.
+fn append_bits(series: &Series, dod: i64, xor: u64) -> usize {
+    let run = match series.run {
+        0 => 0,
+        1 => 2,
+        _ => 12,
+    };
+    let time = match dod {
+        0 => 2,
+        _ if (-(1 << 13)..1 << 13).contains(&dod) => 4 + 14 + 1,
+        _ => 4 + 64 + 1,
+    };
+    let value = match xor {
+        0 => 0,
+        _ => {
+            let new = 12 + 64 - xor.leading_zeros().min(31) - xor.trailing_zeros();
+            new.max(1 + u32::from(series.significant))
+        }
+    };
+    run + time + value as usize
 }
 
 fn put_run(buffer: &mut [u8], at: usize, run: u16) -> usize {
@@ -274,6 +290,7 @@ mod tests {
             if has_room(&series) {
                 append(&mut series, &mut slab, *at, *bits);
                 expected += 1;
+                assert!(series.bit_len as usize <= class_bytes(series.class) * 8);
             }
         }
         let (mut times, mut values) = (vec![], vec![]);

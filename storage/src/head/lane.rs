@@ -12,7 +12,9 @@ use super::chunk::{self, ChunkBytes};
 use super::dictionary::Dictionary;
 use super::histograms::Histograms;
 use super::journal::Journal;
+use super::label_arena::{LabelArena, PairIds};
 use super::late::LateSamples;
+use super::paged::Paged;
 use super::series::{
     DEAD, HAS_LATE, HAS_ROW, HAS_SAMPLES, HAS_SEALED, HAS_SIDE, LAST_GONE, LAST_IS_HISTOGRAM,
     Series,
@@ -51,16 +53,14 @@ impl Default for Deleted {
 /// Part of the head behind one lock.
 pub(crate) struct Lane {
     pub(crate) number: u32,
-    pub(crate) series: Vec<Series>,
-    hashes: Vec<u128>,
+    pub(crate) series: Paged<Series, 1024>,
+    hashes: Paged<u128, 1024>,
     free: Vec<u32>,
     /// Ids in use.
     pub(crate) live: Bitmap,
     slab: Slab,
     pub(crate) dictionary: Dictionary,
-    /// Per series: the number of its pairs, then their ids in name order.
-    label_arena: Vec<u32>,
-    label_garbage: usize,
+    label_arena: LabelArena,
     /// Pair ids of the series that was added last; they may mean something else by now.
     last_pairs: Vec<u32>,
     pub(crate) late: LateSamples,
@@ -84,14 +84,13 @@ impl Lane {
     pub(crate) fn new(number: u32, min_valid_ms: i64) -> Self {
         Self {
             number,
-            series: Vec::new(),
-            hashes: Vec::new(),
+            series: Paged::default(),
+            hashes: Paged::default(),
             free: Vec::new(),
             live: Bitmap::new(),
             slab: Slab::default(),
             dictionary: Dictionary::default(),
-            label_arena: Vec::new(),
-            label_garbage: 0,
+            label_arena: LabelArena::default(),
             last_pairs: Vec::new(),
             late: LateSamples::default(),
             flushing_late: LateSamples::default(),
@@ -124,11 +123,9 @@ impl Lane {
     /// Adds a series with pairs of the dictionary, in name order.
     pub(crate) fn add_series_of(&mut self, key_hash: u64, hash: u128, pairs: &[u32]) -> u32 {
         let id = self.free.pop().unwrap_or(self.series.len() as u32);
-        let labels = self.label_arena.len() as u32;
-        self.label_arena.push(pairs.len() as u32);
+        let labels = self.label_arena.push(pairs);
         for pair in pairs {
             self.dictionary.pair_mut(*pair).series.add(id);
-            self.label_arena.push(*pair);
         }
         let series = Series::new(id, key_hash, labels);
         if id as usize == self.series.len() {
@@ -147,11 +144,10 @@ impl Lane {
         self.drop_chunks(id);
         self.histograms.remove(id);
         self.starts.remove(id);
-        let pairs = self.pairs(id).to_vec();
-        for pair in &pairs {
-            self.dictionary.release(*pair, id);
+        for pair in self.pairs(id) {
+            self.dictionary.release(pair, id);
         }
-        self.label_garbage += pairs.len() + 1;
+        self.label_arena.forget(self.series[id as usize].labels);
         let series = &mut self.series[id as usize];
         let key_hash = series.key_hash;
         series.key_hash = 0;
@@ -162,22 +158,19 @@ impl Lane {
         (key_hash, self.hashes[id as usize])
     }
 
-    /// Rewrites the label arena when most of it belongs to nobody.
-    pub(crate) fn compact_labels(&mut self) {
-        if self.label_garbage * 2 < self.label_arena.len() {
+    /// Gives memory back that evictions and a flush have freed.
+    pub(crate) fn shrink(&mut self) {
+        self.slab.shrink();
+        if !self.label_arena.is_wasteful() {
             return;
         }
-        let mut arena = Vec::with_capacity(self.label_arena.len() - self.label_garbage);
-        for series in &mut self.series {
+        let mut arena = LabelArena::default();
+        for series in self.series.iter_mut() {
             if !series.has(DEAD) {
-                let at = series.labels as usize;
-                let len = 1 + self.label_arena[at] as usize;
-                series.labels = arena.len() as u32;
-                arena.extend_from_slice(&self.label_arena[at..at + len]);
+                series.labels = arena.push(&self.label_arena.pairs(series.labels));
             }
         }
         self.label_arena = arena;
-        self.label_garbage = 0;
     }
 
     pub(crate) fn hash(&self, id: u32) -> u128 {
@@ -185,10 +178,8 @@ impl Lane {
     }
 
     /// The pair ids of a series, in name order.
-    pub(crate) fn pairs(&self, id: u32) -> &[u32] {
-        let at = self.series[id as usize].labels as usize;
-        let len = self.label_arena[at] as usize;
-        &self.label_arena[at + 1..at + 1 + len]
+    pub(crate) fn pairs(&self, id: u32) -> PairIds {
+        self.label_arena.pairs(self.series[id as usize].labels)
     }
 
     pub(crate) fn labels(&self, id: u32) -> Labels {
@@ -502,10 +493,8 @@ impl Lane {
     }
 
     fn define_in_wal(&mut self, id: u32, epoch: u32) {
-        let at = self.series[id as usize].labels as usize;
-        let len = self.label_arena[at] as usize;
-        let pairs = &self.label_arena[at + 1..at + 1 + len];
-        for pair in pairs {
+        let pairs = self.pairs(id);
+        for pair in &pairs {
             if self.dictionary.pair(*pair).wal_epoch != epoch {
                 self.dictionary.pair_mut(*pair).wal_epoch = epoch;
                 let (name, value) = self.dictionary.text(*pair);
@@ -590,7 +579,7 @@ mod tests {
         assert_eq!((lane.first_ms(id), lane.chunk_count), (None, 0));
         assert_eq!(lane.labels(id).to_string(), "{__name__=\"up\", job=\"x\"}");
         assert_eq!(lane.remove_series(id), (1, 1));
-        lane.compact_labels();
+        lane.shrink();
         assert_eq!(lane.add_series(2, 2, &[("__name__", "b")]), id);
         assert_eq!(lane.labels(id).metric_name(), "b");
     }

@@ -14,8 +14,10 @@ pub(crate) mod dictionary;
 pub(crate) mod histograms;
 mod homes;
 pub(crate) mod journal;
+pub(crate) mod label_arena;
 pub(crate) mod lane;
 pub(crate) mod late;
+pub(crate) mod paged;
 pub(crate) mod postings;
 pub(crate) mod read;
 pub(crate) mod series;
@@ -38,6 +40,23 @@ use crate::metadata::MetadataStore;
 pub(crate) struct SeriesRef {
     pub(crate) lane: u32,
     pub(crate) id: u32,
+}
+
+impl SeriesRef {
+    /// Both numbers as one, for tables with millions of entries.
+    #[inline]
+    pub(crate) fn packed(self, lanes: u32) -> u32 {
+        self.id * lanes + self.lane
+    }
+
+    /// What was [`Self::packed`] for as many lanes.
+    #[inline]
+    pub(crate) fn unpacked(packed: u32, lanes: u32) -> Self {
+        Self {
+            lane: packed % lanes,
+            id: packed / lanes,
+        }
+    }
 }
 
 /// Admission limits, all in milliseconds; see [`crate::Options`].
@@ -95,7 +114,7 @@ impl Head {
         let lane = |number| Mutex::new(Lane::new(number, flushed_ms));
         Self {
             lanes: (0..lane_count.max(1)).map(lane).collect(),
-            tables: Tables::default(),
+            tables: Tables::new(lane_count.max(1)),
             limits,
             seed: std::hash::RandomState::new().build_hasher().finish(),
             newest_ms: AtomicI64::new(i64::MIN),

@@ -59,6 +59,14 @@ impl Postings {
         }
     }
 
+    /// Whether an id is in both.
+    pub(crate) fn intersects(&self, other: &Bitmap) -> bool {
+        match self {
+            Self::Listed(ids) => ids.iter().any(|id| other.contains(*id)),
+            Self::Bitmap(bitmap) => bitmap.intersect(other),
+        }
+    }
+
     pub(crate) fn add_to(&self, target: &mut Bitmap) {
         match self {
             Self::Listed(ids) => target.add_many(ids),
@@ -89,6 +97,7 @@ mod tests {
             }
             let mut bitmap = Bitmap::new();
             postings.add_to(&mut bitmap);
+            prop_assert_eq!(postings.intersects(&Bitmap::of(&[3, 59])), model.contains(&3) || model.contains(&59));
             prop_assert_eq!(bitmap.to_vec(), model.into_iter().collect::<Vec<_>>());
         }
     }

@@ -157,10 +157,7 @@ impl LabelIndex for Lane {
 
 impl Lane {
     fn pair_touches(&self, pair: u32, within: Option<&Bitmap>) -> bool {
-        let Some(within) = within else { return true };
-        let mut series = Bitmap::new();
-        self.dictionary.pair(pair).series.add_to(&mut series);
-        series.intersect(within)
+        within.is_none_or(|within| self.dictionary.pair(pair).series.intersects(within))
     }
 
     /// A copy of a series, if it may have samples inside `range`.

@@ -39,7 +39,7 @@ pub(crate) struct Series {
     pub(crate) run: u16,
     /// Samples in the open chunk, the run included.
     pub(crate) count: u16,
-    /// Where the label pairs stand in the lane's label arena.
+    /// Place of the label pairs in the lane's [`super::label_arena::LabelArena`].
     pub(crate) labels: u32,
     /// The series that followed this one in the last request.
     pub(crate) next_id: u32,

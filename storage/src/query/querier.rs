@@ -10,6 +10,7 @@ use super::matching::{LabelIndex, select};
 use super::merge::Samples;
 use super::set::{Newer, Part, Selection, Source};
 use crate::block::format::stored_hash;
+use crate::block::reader::Detail;
 use crate::db::{Db, ListedBlock, Store};
 
 impl Queryable for Db {
@@ -146,7 +147,7 @@ impl Querier for DbQuerier {
         for (number, source) in blocks.iter().enumerate() {
             for ordinal in select(&*source.block, matchers)?.to_vec() {
                 if source.tombstones.touch(ordinal) {
-                    source.read(ordinal, self.range, &mut left)?;
+                    source.read(ordinal, self.range, Detail::Markers, &mut left)?;
                     if left.is_empty() {
                         continue;
                     }
@@ -165,7 +166,7 @@ impl Querier for DbQuerier {
                 ordinal: ordinal as u32,
             });
         }
-        let selection = Selection::new(self.range, blocks, newer, head, parts, hints.sorted)?;
+        let selection = Selection::new(self.range, blocks, newer, head, parts, hints)?;
         Ok(Box::new(selection))
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use tenbin_model::{
-    CounterResetHint, FloatHistogram, Labels, RawSamples, SampleBuffer, SeriesSet, StoreError,
-    TimeRange,
+    CounterResetHint, FloatHistogram, Labels, RawSamples, SampleBuffer, SelectHints, SeriesSet,
+    StoreError, TimeRange,
 };
 
 use super::merge::{Columns, Samples, merge_samples};
-use crate::block::reader::Block;
+use crate::block::reader::{Block, Detail};
 use crate::error::Corruption;
 use crate::head::journal::Cut;
 use crate::head::read::HeadSeries;
@@ -30,9 +30,11 @@ impl Source {
         &self,
         ordinal: u32,
         range: TimeRange,
+        detail: Detail,
         out: &mut Samples,
     ) -> Result<(), Corruption> {
-        self.block.read(ordinal, range.min_ms, range.max_ms, out)?;
+        let range = (range.min_ms, range.max_ms);
+        self.block.read_detail(ordinal, range, detail, out)?;
         self.tombstones.apply(ordinal, out);
         Ok(())
     }
@@ -69,6 +71,8 @@ impl Newer {
 /// A selection. Series are ordered by label hash, or by labels when asked for.
 pub(super) struct Selection {
     range: TimeRange,
+    /// What [`SeriesSet::read`] is to hand out.
+    detail: Detail,
     blocks: Vec<Source>,
     newer: Newer,
     head: Vec<HeadSeries>,
@@ -97,7 +101,7 @@ impl Selection {
         newer: Newer,
         head: Vec<HeadSeries>,
         mut parts: Vec<Part>,
-        sorted: bool,
+        hints: &SelectHints,
     ) -> Result<Self, StoreError> {
         parts.sort_unstable();
         let mut groups: Vec<std::ops::Range<u32>> = Vec::new();
@@ -108,8 +112,14 @@ impl Selection {
                 _ => groups.push(at..at + 1),
             }
         }
+        let detail = if hints.presence_only {
+            Detail::Markers
+        } else {
+            Detail::Values
+        };
         let mut selection = Self {
             range,
+            detail,
             blocks,
             newer,
             head,
@@ -117,7 +127,7 @@ impl Selection {
             groups,
             labels: Vec::new(),
         };
-        if sorted {
+        if hints.sorted {
             selection.sort()?;
         }
         Ok(selection)
@@ -143,6 +153,7 @@ impl Selection {
         &self,
         series: usize,
         range: TimeRange,
+        detail: Detail,
         scratch: &mut Scratch,
     ) -> Result<(), StoreError> {
         let range = TimeRange::new(
@@ -162,7 +173,7 @@ impl Selection {
                 samples.read(range, series.last_ms, merged, into, spare)?;
                 continue;
             };
-            source.read(part.ordinal, range, into)?;
+            source.read(part.ordinal, range, detail, into)?;
             if let Some(flush) = self.newer.flush_of(part.source)
                 && let Some(cut) = self.newer.cuts.get(&part.hash)
             {
@@ -233,7 +244,7 @@ impl SeriesSet for Selection {
     ) -> Result<(), StoreError> {
         out.clear();
         SCRATCH.with_borrow_mut(|scratch| {
-            self.merge_parts(series, range, scratch)?;
+            self.merge_parts(series, range, self.detail, scratch)?;
             let floats = &scratch.merged.floats;
             out.timestamps_ms.extend_from_slice(&floats.times);
             out.values.extend_from_slice(&floats.values);
@@ -251,7 +262,7 @@ impl SeriesSet for Selection {
     ) -> Result<(), StoreError> {
         out.clear();
         SCRATCH.with_borrow_mut(|scratch| {
-            self.merge_parts(series, range, scratch)?;
+            self.merge_parts(series, range, Detail::Values, scratch)?;
             let floats = &scratch.merged.floats;
             out.timestamps_ms.extend_from_slice(&floats.times);
             out.values.extend_from_slice(&floats.values);

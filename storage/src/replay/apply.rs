@@ -11,7 +11,9 @@ use tenbin_model::labels::hash128_of_sorted;
 use tenbin_model::write::MetadataEntry;
 
 use crate::exemplars::{StoredExemplar, check_texts};
+use crate::head::label_arena::LabelArena;
 use crate::head::lane::Lane;
+use crate::head::paged::Paged;
 use crate::head::series::HAS_SAMPLES;
 use crate::head::{Head, SeriesRef};
 use crate::histogram::Layout;
@@ -30,15 +32,25 @@ struct Symbol {
     interned: Option<(u64, u32)>,
 }
 
-/// A series as one segment defines it.
-#[derive(Clone, Default)]
+/// "Not defined" and "not created yet" in a [`Slot`].
+const NONE: u32 = u32::MAX;
+
+/// A series as one segment defines it; small, since a segment may define millions.
+#[derive(Clone, Copy)]
 struct Slot {
-    pairs: std::ops::Range<u32>,
-    at: Option<SeriesRef>,
     /// Value bits that the next row is XORed with.
     base: u64,
-    defined: bool,
+    /// Place of its symbols, or [`NONE`].
+    pairs: u32,
+    /// The series, packed, or [`NONE`].
+    at: u32,
 }
+
+const UNDEFINED: Slot = Slot {
+    base: 0,
+    pairs: NONE,
+    at: NONE,
+};
 
 /// What one segment defines for one lane.
 #[derive(Default)]
@@ -47,39 +59,35 @@ struct Definitions {
     /// Place in `slots` by id / [`PAGE`].
     pages: HashMap<u32, usize, foldhash::fast::RandomState>,
     last_page: Option<(u32, usize)>,
-    slots: Vec<Slot>,
-    arena: Vec<u32>,
+    slots: Paged<[Slot; PAGE as usize], 256>,
+    arena: LabelArena,
 }
 
 impl Definitions {
     #[inline]
     fn slot(&mut self, id: u32) -> Option<&mut Slot> {
         let page = id / PAGE;
-        let start = match self.last_page {
-            Some((last, start)) if last == page => start,
+        let at = match self.last_page {
+            Some((last, at)) if last == page => at,
             _ => {
-                let start = *self.pages.get(&page)?;
-                self.last_page = Some((page, start));
-                start
+                let at = *self.pages.get(&page)?;
+                self.last_page = Some((page, at));
+                at
             }
         };
-        let slot = self.slots.get_mut(start + (id % PAGE) as usize)?;
-        slot.defined.then_some(slot)
+        let slot = &mut self.slots[at][(id % PAGE) as usize];
+        (slot.pairs != NONE).then_some(slot)
     }
 
     fn define(&mut self, id: u32, pairs: &[u32]) {
         let slots = &mut self.slots;
-        let start = *self.pages.entry(id / PAGE).or_insert_with(|| {
-            slots.resize(slots.len() + PAGE as usize, Slot::default());
-            slots.len() - PAGE as usize
+        let at = *self.pages.entry(id / PAGE).or_insert_with(|| {
+            slots.push([UNDEFINED; PAGE as usize]);
+            slots.len() - 1
         });
-        let from = self.arena.len() as u32;
-        self.arena.extend_from_slice(pairs);
-        slots[start + (id % PAGE) as usize] = Slot {
-            pairs: from..self.arena.len() as u32,
-            at: None,
-            base: 0,
-            defined: true,
+        slots[at][(id % PAGE) as usize] = Slot {
+            pairs: self.arena.push(pairs),
+            ..UNDEFINED
         };
     }
 }
@@ -138,13 +146,14 @@ impl<'a> Applier<'a> {
     fn resolve(&mut self, lane: u32, id: u32) -> Option<SeriesRef> {
         let definitions = self.definitions.get_mut(&lane)?;
         let slot = definitions.slot(id)?;
-        if slot.at.is_some() {
-            return slot.at;
+        let lanes = self.head.lane_count();
+        if slot.at != NONE {
+            return Some(SeriesRef::unpacked(slot.at, lanes));
         }
-        let range = slot.pairs.start as usize..slot.pairs.end as usize;
-        let pairs = definitions.arena.get(range)?;
+        let place = slot.pairs;
+        let pairs = definitions.arena.pairs(place);
         let mut texts = Vec::with_capacity(pairs.len());
-        for pair in pairs {
+        for pair in &pairs {
             let symbol = definitions.symbols.get(pair)?;
             texts.push((&*symbol.name, &*symbol.value));
         }
@@ -158,14 +167,14 @@ impl<'a> Applier<'a> {
         let mut interned = Vec::with_capacity(pairs.len());
         let symbols = &mut definitions.symbols;
         let at = self.head.replay_series(lane, hash, |lane| {
-            for pair in pairs {
+            for pair in &pairs {
                 if let Some(symbol) = symbols.get_mut(pair) {
                     interned.push(intern(lane, symbol));
                 }
             }
             lane.add_series_of(0, hash, &interned)
         });
-        definitions.slot(id)?.at = Some(at);
+        definitions.slot(id)?.at = at.packed(lanes);
         Some(at)
     }
 
@@ -231,12 +240,16 @@ impl RecordSink for Applier<'_> {
         let lane = row.lane;
         let definitions = self.definitions.entry(lane).or_default();
         let locked = self.locked.as_deref();
+        let lanes = self.head.lane_count();
         let resolved = row.resolve(|id| {
             let slot = definitions.slot(id)?;
-            if let (Some(at), Some(lane)) = (slot.at, locked)
-                && at.lane == lane.number
+            if let Some(lane) = locked
+                && slot.at != NONE
             {
-                lane.prefetch(at.id);
+                let at = SeriesRef::unpacked(slot.at, lanes);
+                if at.lane == lane.number {
+                    lane.prefetch(at.id);
+                }
             }
             Some(slot.base)
         });
@@ -249,7 +262,7 @@ impl RecordSink for Applier<'_> {
             let mut known = None;
             if let Some(slot) = slot {
                 slot.base = *bits;
-                known = slot.at;
+                known = (slot.at != NONE).then(|| SeriesRef::unpacked(slot.at, lanes));
             }
             self.max_row_ms = self.max_row_ms.max(*at_ms);
             if *at_ms < self.flushed_ms {

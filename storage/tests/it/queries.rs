@@ -1,7 +1,9 @@
 //! Matchers, label lists, joins over head and blocks, admission.
 
-use tenbin_model::write::RejectReason;
-use tenbin_model::{MatchOp, Matcher, Queryable, Sample, SelectHints, TimeRange};
+use tenbin_model::write::{HistogramSample, RejectReason};
+use tenbin_model::{
+    MatchOp, Matcher, Queryable, Sample, SampleBuffer, SelectHints, TimeRange, is_stale,
+};
 use tenbin_storage::Options;
 use tenbin_storage::vfs::SimVfs;
 
@@ -294,4 +296,91 @@ fn matchers_agree_with_a_plain_filter_in_head_and_blocks() {
         }
         db.flush().unwrap();
     }
+}
+
+/// A series of values of one kind each, so that every codec of blocks is used.
+fn value_of_kind(kind: usize, at: usize, random: &mut Random) -> f64 {
+    let step = at as f64;
+    match kind {
+        0 => 7.0,
+        1 => 4.25,
+        2 => -0.0,
+        3 => step * 1000.0,
+        4 => (random.below(100_000) as f64) / 1000.0,
+        5 => (step + 1.0).sqrt().sin(),
+        6 => f64::from_bits(random.next()),
+        7 => tenbin_model::stale_nan(),
+        _ => random.value(),
+    }
+}
+
+/// Whoever only asks where samples and staleness markers are gets the same, wherever they lie.
+#[test]
+fn presence_is_the_same_without_values() {
+    let mut codecs_skipped = 0;
+    for seed in 0..6 {
+        let mut random = Random::new(seed);
+        let db = open(&SimVfs::new(), &options()).unwrap();
+        let mut at_ms = START_MS;
+        for round in 0..120 {
+            at_ms += 1 + random.below(30_000) as i64;
+            for kind in 0..9 {
+                let pairs = pairs(&[("__name__", "m"), ("kind", &kind.to_string())]);
+                let value = match random.below(if kind % 2 == 0 { 25 } else { 1000 }) {
+                    0 => tenbin_model::stale_nan(),
+                    _ => value_of_kind(kind, round, &mut random),
+                };
+                let request = match random.below(60) {
+                    0 => one_histogram(
+                        pairs,
+                        HistogramSample {
+                            timestamp_ms: at_ms,
+                            start_timestamp_ms: 0,
+                            histogram: random.histogram(),
+                        },
+                    ),
+                    1 => one(pairs, at_ms - random.below(60_000) as i64, value),
+                    _ => one(pairs, at_ms, value),
+                };
+                append(&db, &request);
+            }
+            if random.below(50) == 0 {
+                db.flush().unwrap();
+            }
+        }
+        db.flush().unwrap();
+        let from = START_MS + random.below(600_000) as i64;
+        for range in [TimeRange::ALL, TimeRange::new(from, from + 600_000)] {
+            let querier = db.querier(range).unwrap();
+            let select = |presence_only| {
+                let hints = SelectHints {
+                    presence_only,
+                    ..SelectHints::default()
+                };
+                querier.select(&any(), &hints).unwrap()
+            };
+            let (whole, present) = (select(false), select(true));
+            assert_eq!(whole.len(), present.len());
+            let mut buffers = [SampleBuffer::default(), SampleBuffer::default()];
+            for series in 0..whole.len() {
+                whole.read(series, range, &mut buffers[0]).unwrap();
+                present.read(series, range, &mut buffers[1]).unwrap();
+                let [values, marks] = &buffers;
+                let stale =
+                    |values: &[f64]| values.iter().map(|v| is_stale(*v)).collect::<Vec<_>>();
+                assert_eq!(values.timestamps_ms, marks.timestamps_ms);
+                assert_eq!(stale(&values.values), stale(&marks.values));
+                assert_eq!(values.start_timestamps_ms, marks.start_timestamps_ms);
+                assert_eq!(
+                    values.histogram_timestamps_ms,
+                    marks.histogram_timestamps_ms
+                );
+                let texts = |b: &SampleBuffer| format!("{:?}", b.histograms);
+                assert_eq!(texts(values), texts(marks));
+                let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                codecs_skipped += usize::from(bits(&values.values) != bits(&marks.values));
+            }
+        }
+    }
+    assert!(codecs_skipped > 20, "{codecs_skipped} reads without values");
 }

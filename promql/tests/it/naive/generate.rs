@@ -170,7 +170,14 @@ fn operator(random: &mut Random) -> String {
 }
 
 fn between_vectors(random: &mut Random, depth: usize) -> String {
-    let (lhs, rhs) = (vector(random, depth - 1), vector(random, depth - 1));
+    let lhs = vector(random, depth - 1);
+    // Subtrees that occur again are evaluated once.
+    let rhs = match random.below(6) {
+        0 => lhs.clone(),
+        1 => format!("({lhs}) {} {}", operator(random), scalar(random, 1)),
+        2 => format!("sum by (a) ({lhs})"),
+        _ => vector(random, depth - 1),
+    };
     let matching = random.one(&["", "", " on (a)", " on (a, b)", " ignoring (b)", " on ()"]);
     if random.below(4) == 0 {
         let op = random.one(&["and", "or", "unless"]);

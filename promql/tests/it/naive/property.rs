@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tenbin_model::{
     Labels, Matcher, Querier, Queryable, SampleBuffer, SelectHints, SeriesSet, StoreError,
-    TimeRange,
+    TimeRange, is_stale,
 };
 use tenbin_promql::ast::Expr;
 use tenbin_promql::options::EngineOptions;
@@ -21,7 +21,11 @@ use super::{Answer, Data, Naive, Trouble};
 #[derive(Clone)]
 struct Store(Arc<Data>);
 
-struct Selected(Arc<Data>, Vec<usize>);
+struct Selected {
+    data: Arc<Data>,
+    found: Vec<usize>,
+    presence_only: bool,
+}
 
 impl Queryable for Store {
     fn querier(&self, _range: TimeRange) -> Result<Box<dyn Querier>, StoreError> {
@@ -33,7 +37,7 @@ impl Querier for Store {
     fn select(
         &self,
         matchers: &[Matcher],
-        _hints: &SelectHints,
+        hints: &SelectHints,
     ) -> Result<Box<dyn SeriesSet>, StoreError> {
         let matches = |at: &usize| {
             let labels = &self.0[*at].0;
@@ -42,7 +46,11 @@ impl Querier for Store {
                 .all(|m| m.matches(labels.value_of(m.name())))
         };
         let found = (0..self.0.len()).filter(matches).collect();
-        Ok(Box::new(Selected(Arc::clone(&self.0), found)))
+        Ok(Box::new(Selected {
+            data: Arc::clone(&self.0),
+            found,
+            presence_only: hints.presence_only,
+        }))
     }
 
     fn label_names(&self, _matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
@@ -56,11 +64,11 @@ impl Querier for Store {
 
 impl SeriesSet for Selected {
     fn len(&self) -> usize {
-        self.1.len()
+        self.found.len()
     }
 
     fn labels(&self, series: usize) -> Result<Labels, StoreError> {
-        Ok(self.0[self.1[series]].0.clone())
+        Ok(self.data[self.found[series]].0.clone())
     }
 
     fn read(
@@ -70,10 +78,12 @@ impl SeriesSet for Selected {
         out: &mut SampleBuffer,
     ) -> Result<(), StoreError> {
         out.clear();
-        for (t, value) in &self.0[self.1[series]].1 {
+        for (t, value) in &self.data[self.found[series]].1 {
             if range.contains(*t) {
                 out.timestamps_ms.push(*t);
-                out.values.push(*value);
+                // What is not looked at may be anything.
+                let hidden = self.presence_only && !is_stale(*value);
+                out.values.push(if hidden { f64::NAN } else { *value });
             }
         }
         Ok(())
