@@ -10,6 +10,8 @@ pub mod error;
 pub mod exemplars;
 pub mod features;
 pub mod federate;
+pub mod import;
+pub mod influx;
 pub mod json;
 pub mod labels;
 pub mod metadata;

@@ -5,8 +5,11 @@
 
 pub mod batch;
 pub mod decompress;
+pub mod exposition;
 pub mod histogram;
 pub mod histogram_writer;
+pub mod influx;
+pub mod lines;
 pub mod otlp;
 pub mod protobuf;
 pub mod protobuf_writer;

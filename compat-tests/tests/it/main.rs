@@ -8,6 +8,7 @@ mod differential;
 mod federation;
 mod http_cases;
 mod http_contract;
+mod imports;
 mod interchange;
 mod native_histograms;
 mod otlp;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     trials.extend(admin::trials());
     trials.extend(crash::trials());
     trials.extend(interchange::peerless_trials());
+    trials.extend(imports::trials());
     trials.extend(otlp::peerless_trials());
     trials.extend(query_limits::trials());
     trials.extend(remote_read::peerless_trials());
@@ -59,7 +61,7 @@ fn peer_trials() -> Vec<Trial> {
             trials.extend(federation::trials(&peers));
             trials.extend(interchange::trials(&peers));
             trials.extend(native_histograms::trials(&peers));
-            trials.extend(otlp::trials(&peers));
+            trials.extend(otlp::trials());
             trials.extend(remote_read::trials(&peers));
             trials
         }

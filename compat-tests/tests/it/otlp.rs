@@ -1,29 +1,93 @@
-//! OTLP metrics: the same payloads, as JSON and in binary form, go to Tenbin and to a real Prometheus
-//! 3.5 with `--web.enable-otlp-receiver`; the same statuses and the same series come out. Alone:
-//! statuses, texts, gzip, exemplars and metadata, and all of it after SIGKILL.
+//! OTLP metrics on the real server: statuses, texts, gzip, exemplars and metadata, and all of it after
+//! SIGKILL; the series of every translation strategy and switch, by Prometheus' rules. The packaged
+//! Prometheus has no OTLP receiver; names are compared with those that VictoriaMetrics makes.
 
 use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 use tenbin_compat_tests::http::{Answer, Client, form};
-use tenbin_compat_tests::peers::Peers;
-use tenbin_compat_tests::process::Tenbin;
-use tenbin_compat_tests::prometheus::Prometheus;
+use tenbin_compat_tests::peers::optional;
+use tenbin_compat_tests::process::{Process, Tenbin, free_port};
 
 use super::{failed, tenbin};
 
 pub(crate) fn peerless_trials() -> Vec<Trial> {
-    vec![Trial::test("otlp::statuses_texts_and_extras", alone)]
+    vec![
+        Trial::test("otlp::statuses_texts_and_extras", alone),
+        Trial::test("otlp::strategies_and_switches", configurations),
+    ]
 }
 
-pub(crate) fn trials(peers: &Peers) -> Vec<Trial> {
-    let peers = peers.clone();
-    vec![Trial::test(
-        "otlp::series_are_those_of_prometheus",
-        move || beside(&peers),
-    )]
+pub(crate) fn trials() -> Vec<Trial> {
+    let name = "otlp::names_are_those_of_victoria_metrics";
+    let trial = match optional("victoria-metrics") {
+        Some(victoria) => Trial::test(name, move || beside_victoria(&victoria)),
+        None => Trial::test(name, || Ok(()))
+            .with_kind("skipped: no victoria-metrics")
+            .with_ignored_flag(true),
+    };
+    let name = "otlp::the_python_sdk_delivers";
+    let sdk = match optional_path("TENBIN_OTEL_PYTHON") {
+        Some(python) => Trial::test(name, move || python_sdk(&python)),
+        None => Trial::test(name, || Ok(()))
+            .with_kind("skipped: TENBIN_OTEL_PYTHON names no Python with the OpenTelemetry SDK")
+            .with_ignored_flag(true),
+    };
+    vec![trial, sdk]
+}
+
+/// The program that a variable names.
+fn optional_path(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.exists())
+}
+
+/// The real SDK exports for a few seconds; what it counted is what is stored.
+fn python_sdk(python: &Path) -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let mut server = Tenbin::start(&tenbin(), directory.path(), &[]).map_err(failed)?;
+    let script = directory.path().join("otel_sdk.py");
+    std::fs::write(&script, include_str!("otel_sdk.py"))?;
+    let endpoint = format!("{}/api/v1/otlp/v1/metrics", server.url);
+    let sent = Command::new(python)
+        .arg(&script)
+        .args([&endpoint, "3"])
+        .output()?;
+    let output = String::from_utf8_lossy(&sent.stderr).into_owned();
+    if !sent.status.success() {
+        return Err(failed(output));
+    }
+    let raised = String::from_utf8_lossy(&sent.stdout).trim().to_owned();
+    server.restart().map_err(failed)?;
+    let client = Client::default();
+    let ask = |query: &str| {
+        let url = format!("{}/api/v1/query?{}", server.url, form(&[("query", query)]));
+        client
+            .get(&url)
+            .map(|a| a.json()["data"]["result"].to_string())
+            .map_err(failed)
+    };
+    let requests = ask("sdk_requests_total")?;
+    for expected in [
+        "\"route\":\"/a\"",
+        "\"job\":\"sdk\"",
+        "\"instance\":\"one\"",
+        &format!("\"{raised}\""),
+    ] {
+        assert!(requests.contains(expected), "{expected}: {requests}");
+    }
+    assert!(ask("sdk_temperature_celsius")?.contains("21.5"));
+    assert!(ask("target_info")?.contains("deployment_environment"));
+    let third = (raised.parse::<u64>().unwrap_or(0) / 3).to_string();
+    assert!(ask("sdk_latency_seconds_count")?.contains(&format!("\"{third}\"")));
+    assert!(ask("histogram_count(exp_latency_milliseconds)")?.contains(&format!("\"{third}\"")));
+    assert!(ask("sdk_queue")?.contains("sdk_queue"));
+    Ok(())
 }
 
 fn now_ns() -> u64 {
@@ -210,91 +274,216 @@ fn stored(client: &Client, url: &str, at_s: u64) -> Result<Vec<String>, Failed> 
     Ok(texts)
 }
 
-/// One configuration of `otlp` beside Prometheus, by its lines.
-fn compare(peers: &Peers, name: &str, lines: &str) -> Result<(), Failed> {
+/// The series of one configuration: names and labels without values, sorted.
+fn series_of(config: &str, features: &[&str]) -> Result<Vec<String>, Failed> {
     let directory = tempfile::tempdir()?;
-    let config = format!("otlp: {{{lines}}}\n");
-    let features = [
-        "--web.enable-otlp-receiver",
-        "--enable-feature=native-histograms",
-    ];
-    let theirs = Prometheus::start(peers, directory.path(), "prometheus", &config, &features);
-    let theirs = theirs.map_err(failed)?;
     let file = directory.path().join("tenbin.yml");
-    std::fs::write(&file, &config)?;
+    std::fs::write(&file, config)?;
     let flag = format!("--config.file={}", file.display());
-    let flags: Vec<&str> = if lines.is_empty() {
-        vec![]
-    } else {
-        vec![&flag]
-    };
-    let ours = Tenbin::start(&tenbin(), directory.path(), &flags).map_err(failed)?;
+    let flags: Vec<&str> = features.iter().copied().chain([flag.as_str()]).collect();
+    let server = Tenbin::start(&tenbin(), directory.path(), &flags).map_err(failed)?;
     let client = Client::default();
     let now = now_ns() - 30_000_000_000;
-    let mut sent = 0;
-    for metric in metrics(now) {
-        for resource in [
-            service(),
-            vec![("service.name", text("alone"))],
-            vec![("x.y", text("z"))],
-            vec![],
-        ] {
-            let body = request(&resource, std::slice::from_ref(&metric));
-            let ours = post(&client, &ours.url, &body)?;
-            let theirs = post(&client, &theirs.url, &body)?;
-            // What cannot be translated: the texts of 3.14 have grown.
-            if ours.status != theirs.status || (ours.status == 200 && ours.body != theirs.body) {
-                return Err(failed(format!(
-                    "{name}: {body}\n{} {}\n{} {}",
-                    ours.status,
-                    ours.text(),
-                    theirs.status,
-                    theirs.text()
-                )));
-            }
-            sent += 1;
-        }
-    }
-    // Everything in one request, later: target_info over a span of time.
-    let mut all = metrics(now + 10_000_000_000);
-    all.extend(metrics(now + 20_000_000_000));
-    let body = request(&service(), &all);
-    for url in [&ours.url, &theirs.url] {
-        let answer = post(&client, url, &body)?;
-        assert_eq!(answer.status, 200, "{name} {url}: {}", answer.text());
-    }
-    let at_s = now / 1_000_000_000 + 25;
-    let (ours, theirs) = (
-        stored(&client, &ours.url, at_s)?,
-        stored(&client, &theirs.url, at_s)?,
+    let wanted = [
+        "cpu.utilization",
+        "collisions",
+        "odd.labels",
+        "http.server.requests",
+        "net.io",
+    ];
+    let all = metrics(now).into_iter();
+    let some: Vec<Value> = all
+        .filter(|m| wanted.iter().any(|w| m["name"] == *w))
+        .collect();
+    let answer = post(&client, &server.url, &request(&service(), &some))?;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let url = format!(
+        "{}/api/v1/series?{}",
+        server.url,
+        form(&[("match[]", "{__name__=~\".+\"}")])
     );
-    let only = |these: &[String], those: &[String]| -> Vec<String> {
-        these
-            .iter()
-            .filter(|one| !those.contains(one))
-            .take(6)
-            .cloned()
-            .collect()
+    let list = client.get(&url).map_err(failed)?.json()["data"].clone();
+    let list = list.as_array().cloned().unwrap_or_default();
+    let text = |labels: &Value| {
+        let labels = labels.as_object().into_iter().flatten();
+        let labels = labels.map(|(n, v)| format!("{n}={}", v.as_str().unwrap_or_default()));
+        labels.collect::<Vec<_>>().join(" ")
     };
-    assert!(
-        theirs.len() > 60 && sent > 80,
-        "{name}: {} series",
-        theirs.len()
-    );
-    if ours != theirs {
-        return Err(failed(format!(
-            "{name}: {} and {} series\nonly Tenbin:\n{}\nonly Prometheus:\n{}",
-            ours.len(),
-            theirs.len(),
-            only(&ours, &theirs).join("\n"),
-            only(&theirs, &ours).join("\n")
-        )));
-    }
-    Ok(())
+    Ok(list.iter().map(text).collect())
 }
 
-fn beside(peers: &Peers) -> Result<(), Failed> {
-    compare(peers, "defaults", "")
+/// What Prometheus' rules make of the same metrics under each strategy and switch.
+fn configurations() -> Result<(), Failed> {
+    let job = "instance=i-1 job=eu/shop";
+    let info = "__name__=target_info host_name=h1 instance=i-1 job=eu/shop key_odd=x os_version=12";
+    let dotted = "__name__=target_info _odd=x host.name=h1 instance=i-1 job=eu/shop os.version=12";
+    let escaped = [
+        format!("__name__=collisions a_b=3;1;2 {job}"),
+        format!("__name__=cpu_utilization cpu_id=3 {job}"),
+        format!("__name__=http_server_requests {job} k=v"),
+        format!("__name__=net_io {job} k=v"),
+        format!("__name__=odd_labels __f=u __res__=z {job} key_1st=x key_x=y"),
+        info.to_owned(),
+    ];
+    let strategy = |name: &str| format!("otlp: {{translation_strategy: {name}}}\n");
+    let check = |config: &str, features: &[&str], expected: &[String]| {
+        // In the order of names, whatever they became.
+        let sorted = |series: &[String]| {
+            let words = series.iter().map(|one| {
+                let mut words: Vec<&str> = one.split(' ').collect();
+                words.sort_unstable();
+                words.join(" ")
+            });
+            let mut series: Vec<String> = words.collect();
+            series.sort();
+            series
+        };
+        let expected = sorted(expected);
+        let found = sorted(&series_of(config, features)?);
+        if found == expected {
+            return Ok(());
+        }
+        Err(failed(format!(
+            "{config}\n{}\nexpected\n{}",
+            found.join("\n"),
+            expected.join("\n")
+        )))
+    };
+    check(
+        &strategy("UnderscoreEscapingWithoutSuffixes"),
+        &[],
+        &escaped,
+    )?;
+    let suffixed = escaped.clone().map(|s| {
+        s.replace("cpu_utilization", "cpu_utilization_ratio")
+            .replace("http_server_requests", "http_server_requests_total")
+            .replace("net_io", "net_io_bytes_per_second_total")
+    });
+    check(&strategy("UnderscoreEscapingWithSuffixes"), &[], &suffixed)?;
+    let kept = [
+        format!("__name__=collisions a-b=3 a.b=1 a_b=2 {job}"),
+        format!("__name__=cpu.utilization cpu.id=3 {job}"),
+        format!("__name__=http.server.requests {job} k=v"),
+        format!("__name__=net.io {job} k=v"),
+        format!("1st=x __name__=odd.labels __res__=z _x=y {job} \u{e9}.f=u"),
+        dotted.to_owned(),
+    ];
+    check(&strategy("NoTranslation"), &[], &kept)?;
+    let kept_suffixed = kept.clone().map(|s| {
+        s.replace("cpu.utilization", "cpu.utilization_ratio")
+            .replace("http.server.requests", "http.server.requests_total")
+            .replace("net.io", "net.io_bytes_per_second_total")
+    });
+    check(&strategy("NoUTF8EscapingWithSuffixes"), &[], &kept_suffixed)?;
+    let switches = "otlp:\n  translation_strategy: UnderscoreEscapingWithoutSuffixes\n  \
+         promote_resource_attributes: [host.name, service.name]\n  \
+         keep_identifying_resource_attributes: true\n  promote_scope_metadata: true\n  \
+         label_name_underscore_sanitization: false\n  \
+         label_name_preserve_multiple_underscores: false\n";
+    let scope = "otel_scope_name=lib otel_scope_s_a=v otel_scope_schema_url=https://example.org/schema \
+         otel_scope_version=1.2";
+    let promoted = [
+        format!("__name__=collisions a_b=3;1;2 host_name=h1 {job} {scope} service_name=shop"),
+        format!("__name__=cpu_utilization cpu_id=3 host_name=h1 {job} {scope} service_name=shop"),
+        format!("__name__=http_server_requests host_name=h1 {job} k=v {scope} service_name=shop"),
+        format!("__name__=net_io host_name=h1 {job} k=v {scope} service_name=shop"),
+        format!(
+            "__name__=odd_labels __res__=z _f=u _x=y host_name=h1 {job} key_1st=x {scope} service_name=shop"
+        ),
+        "__name__=target_info _odd=x host_name=h1 instance=i-1 job=eu/shop os_version=12 \
+         service_instance_id=i-1 service_name=shop service_namespace=eu"
+            .to_owned(),
+    ];
+    check(switches, &[], &promoted)?;
+    let typed = suffixed.map(|s| {
+        let kind = match () {
+            () if s.contains("target_info") => return s,
+            () if s.contains("total") => "__type__=counter",
+            () => "__type__=gauge",
+        };
+        let unit = if s.contains("per_second") {
+            " __unit__=bytes_per_second"
+        } else {
+            ""
+        };
+        format!("{s} {kind}{unit}")
+    });
+    let feature = ["--enable-feature=type-and-unit-labels"];
+    check("otlp: {}\n", &feature, &typed)
+}
+
+/// VictoriaMetrics has a translation of its own, with the same rules for names.
+fn beside_victoria(victoria: &Path) -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let server = Tenbin::start(&tenbin(), directory.path(), &[]).map_err(failed)?;
+    let port = free_port().map_err(failed)?;
+    let url = format!("http://127.0.0.1:{port}");
+    let mut theirs = Process::start(
+        "victoria-metrics",
+        Command::new(victoria)
+            .arg(format!(
+                "-storageDataPath={}",
+                directory.path().join("vm").display()
+            ))
+            .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
+            .arg("-opentelemetry.usePrometheusNaming")
+            .arg("-opentelemetry.promoteAllResourceAttributes=false")
+            .arg("-opentelemetry.promoteScopeMetadata=false"),
+        &directory.path().join("vm.log"),
+    )
+    .map_err(failed)?;
+    let ready = theirs.wait_ready(&format!("{url}/health"), Duration::from_secs(30));
+    ready.map_err(failed)?;
+    let client = Client::default();
+    let now = now_ns() - 30_000_000_000;
+    // What both translate alike: floats and classic histograms without odd labels.
+    let odd = [
+        "values",
+        "2xx.responses",
+        "collisions",
+        "odd.labels",
+        "stale.gauge",
+        "over.resource",
+        "empty.value",
+        "latency",
+    ];
+    let alike =
+        |m: &Value| !odd.iter().any(|o| m["name"] == *o) && m["exponentialHistogram"].is_null();
+    let some: Vec<Value> = metrics(now).into_iter().filter(alike).collect();
+    let body = request(&[("service.name", text("shop"))], &some);
+    let ours = post(&client, &server.url, &body)?;
+    assert_eq!(ours.status, 200, "{}", ours.text());
+    // It takes the binary form alone.
+    let binary = tenbin::ingest::otlp::json::to_binary(body.to_string().as_bytes())?;
+    let headers = [("Content-Type", "application/x-protobuf")];
+    let path = format!("{url}/opentelemetry/v1/metrics");
+    let answer = client.post(&path, &headers, &binary).map_err(failed)?;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    client
+        .get(&format!("{url}/internal/force_flush"))
+        .map_err(failed)?;
+    let at_s = now / 1_000_000_000 + 25;
+    let names = |url: &str| {
+        let list = stored(&client, url, at_s)?;
+        let mut names: Vec<String> = list
+            .iter()
+            .filter_map(|one| serde_json::from_str::<Value>(one).ok())
+            .map(|one| {
+                let name = one["metric"]["__name__"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
+                format!("{name} {}", one["values"][0][1])
+            })
+            .filter(|name| !name.starts_with("target_info"))
+            .collect();
+        names.sort();
+        Ok::<_, Failed>(names)
+    };
+    let (ours, theirs) = (names(&server.url)?, names(&url)?);
+    assert!(ours.len() > 12, "{ours:?}");
+    assert_eq!(ours, theirs);
+    Ok(())
 }
 
 fn alone() -> Result<(), Failed> {
