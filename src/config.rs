@@ -11,8 +11,7 @@ use tenbin_model::text::duration::{format_duration_ms, parse_duration_ms};
 use tenbin_promql::options::{EngineOptions, Features};
 use tenbin_storage::{Options, WalSync};
 
-use crate::limits::WriteLimits;
-use crate::protocols::{ProtocolSettings, ReadLimits};
+use crate::limits::{ReadLimits, WriteLimits};
 use crate::server::AppSettings;
 use crate::server::cors::CorsPolicy;
 use crate::server::external_url::ExternalUrl;
@@ -303,12 +302,14 @@ fn wal_sync(text: &str) -> Result<WalSync, String> {
 }
 
 /// Flags of Prometheus that change nothing here, since the thing is always on or decided elsewhere.
-const ACCEPTED_FEATURES: [&str; 5] = [
+const ACCEPTED_FEATURES: [&str; 6] = [
     "search-api",
     "promql-duration-expr",
     "native-histograms",
     "ooo-native-histograms",
     "exemplar-storage",
+    // Read where the settings are made.
+    "otlp-native-delta-ingestion",
 ];
 
 fn features(names: &[String]) -> Result<Features, String> {
@@ -383,6 +384,8 @@ impl Flags {
         let cors = CorsPolicy::new(&self.web.cors_origin)
             .map_err(|e| format!("{e} (flag --web.cors.origin)"))?;
         let features = features(&self.enable_feature)?;
+        let delta = |name: &String| name == "otlp-native-delta-ingestion";
+        let otlp_native_delta = self.enable_feature.iter().any(delta);
         let config = LiveConfig::new(self.config_file.clone(), self.as_config_file())?;
         let effective = config.current();
         let tsdb = &effective.storage.tsdb;
@@ -426,7 +429,7 @@ impl Flags {
                     max_concurrent: self.read.concurrent_limit,
                     max_frame_bytes: self.read.max_bytes_in_frame,
                 },
-                protocols: effective.protocols(&ProtocolSettings::default()),
+                otlp_native_delta,
                 flags: self.listing(),
                 retention_text: retention_text(retention_ms, retention_bytes),
                 lifecycle_enabled: self.web.enable_lifecycle,

@@ -3,16 +3,21 @@
 //! Handlers read parameters in Prometheus' order (so that the first error is the same), run the
 //! work on the query threads, and write the answer straight to bytes.
 
+mod accept;
 pub mod admin;
 mod body;
 pub mod error;
 pub mod exemplars;
 pub mod features;
+pub mod federate;
+pub mod import;
+pub mod influx;
 pub mod json;
 pub mod labels;
 pub mod metadata;
 pub mod notifications;
 pub mod openapi;
+pub mod otlp;
 pub mod params;
 pub mod query;
 pub mod remote_read;

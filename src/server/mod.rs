@@ -24,7 +24,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
 use axum::extract::FromRequestParts;
 use axum::extract::connect_info::Connected;
 use axum::http::request::Parts;
@@ -34,8 +33,7 @@ use tenbin_promql::options::EngineOptions;
 use tenbin_storage::{Clock, Db, ReplayProgress};
 
 use crate::api::response::text_error;
-use crate::limits::WriteLimits;
-use crate::protocols::{ProtocolSettings, ReadLimits};
+use crate::limits::{ReadLimits, WriteLimits};
 use crate::telemetry::Telemetry;
 use workers::QueryThreads;
 
@@ -58,8 +56,8 @@ pub struct App {
     pub read_limits: ReadLimits,
     /// Where remote reads run.
     pub read_threads: QueryThreads,
-    /// What the configuration file says about ways in and out.
-    pub protocols: ArcSwap<ProtocolSettings>,
+    /// Whether OTLP's delta values are stored as they are.
+    pub otlp_native_delta: bool,
     /// Memory for the bodies of writes.
     pub bodies: Arc<buffers::Buffers>,
     /// The time.
@@ -98,8 +96,8 @@ pub struct AppSettings {
     pub write_limits: WriteLimits,
     /// Limits on remote reads.
     pub read_limits: ReadLimits,
-    /// What the configuration file says about ways in and out.
-    pub protocols: ProtocolSettings,
+    /// Whether OTLP's delta values are stored as they are.
+    pub otlp_native_delta: bool,
     /// All flags with their values.
     pub flags: BTreeMap<String, String>,
     /// Retention as text.
@@ -134,7 +132,7 @@ impl App {
             write_limits: settings.write_limits,
             read_limits: settings.read_limits,
             read_threads: QueryThreads::new(settings.read_limits.max_concurrent.max(1)),
-            protocols: ArcSwap::from_pointee(settings.protocols),
+            otlp_native_delta: settings.otlp_native_delta,
             bodies: Arc::default(),
             started_ms: clock.now_ms(),
             clock,
@@ -180,8 +178,6 @@ impl App {
     /// A text that says what is wrong; then nothing has changed.
     pub fn reload(&self) -> Result<(), String> {
         let done = self.config.reload(self.clock.now_ms());
-        let protocols = self.config.current().protocols(&self.protocols.load());
-        self.protocols.store(Arc::new(protocols));
         let web = self.web_config.reload_now();
         match done.and(web) {
             Ok(()) => {

@@ -21,8 +21,8 @@ use super::paths::{not_found, plain_path, redirect, unrouted};
 use super::{App, compression, cors, drain, methods, operations, same_origin, web_config};
 use crate::api::response::text_error;
 use crate::api::{
-    admin, exemplars, features, labels, metadata, notifications, openapi, query, remote_read,
-    rules, search, self_metrics, series, status, targets, write,
+    admin, exemplars, features, federate, import, influx, labels, metadata, notifications, openapi,
+    otlp, query, remote_read, rules, search, self_metrics, series, status, targets, write,
 };
 use crate::telemetry::exposition;
 
@@ -73,7 +73,14 @@ fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/graph", get(graph_to_query_page))
         .route("/query", get(|| async { Html(QUERY_PAGE) }))
         .route("/version", get(operations::version))
+        .route("/write", post(influx::write_v1))
+        .route("/api/v2/write", post(influx::write_v2))
+        .route("/ping", get(influx::ping))
         .route("/metrics", get(metrics))
+        .route(
+            "/federate",
+            get(federate::federate).layer(CompressionLayer::new()),
+        )
         .route("/-/healthy", get(operations::healthy))
         .route("/-/ready", get(operations::ready))
         .route("/-/reload", operation(operations::reload))
@@ -165,6 +172,8 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/notifications/live", get(notifications::live))
         .route("/write", post(write::write))
         .route("/read", post(remote_read::read))
+        .route("/otlp/v1/metrics", post(otlp::metrics))
+        .route("/import/prometheus", post(import::prometheus))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(app), cors::layer))

@@ -11,9 +11,7 @@ use serde::{Deserialize, Serialize};
 use tenbin_model::text::duration::{format_duration_ms, parse_duration_ms};
 
 use crate::config::{format_size, size};
-use crate::ingest::otlp::settings::OtlpSettings;
 use crate::limits::WriteLimits;
-use crate::protocols::ProtocolSettings;
 
 /// The file as written; what is missing is decided by flags and defaults.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -133,21 +131,6 @@ pub enum TranslationStrategy {
     NoUtf8EscapingWithSuffixes,
     /// As they come.
     NoTranslation,
-}
-
-impl From<TranslationStrategy> for crate::ingest::otlp::settings::TranslationStrategy {
-    fn from(strategy: TranslationStrategy) -> Self {
-        match strategy {
-            TranslationStrategy::UnderscoreEscapingWithSuffixes => {
-                Self::UnderscoreEscapingWithSuffixes
-            }
-            TranslationStrategy::UnderscoreEscapingWithoutSuffixes => {
-                Self::UnderscoreEscapingWithoutSuffixes
-            }
-            TranslationStrategy::NoUtf8EscapingWithSuffixes => Self::NoUtf8EscapingWithSuffixes,
-            TranslationStrategy::NoTranslation => Self::NoTranslation,
-        }
-    }
 }
 
 /// `remote_write_receiver`: limits on one write request, as the flags of the same names.
@@ -293,29 +276,6 @@ impl ConfigFile {
         Ok(file)
     }
 
-    /// What the protocols are told: labels and OTLP of the file; what only flags decide stays as in
-    /// `base`.
-    #[must_use]
-    pub fn protocols(&self, base: &ProtocolSettings) -> ProtocolSettings {
-        let otlp = &self.otlp;
-        ProtocolSettings {
-            external_labels: self.global.external_labels.clone().into_iter().collect(),
-            otlp: OtlpSettings {
-                promote_resource_attributes: otlp.promote_resource_attributes.clone(),
-                promote_all_resource_attributes: otlp.promote_all_resource_attributes,
-                ignore_resource_attributes: otlp.ignore_resource_attributes.clone(),
-                translation_strategy: otlp.translation_strategy.into(),
-                keep_identifying_resource_attributes: otlp.keep_identifying_resource_attributes,
-                convert_histograms_to_nhcb: otlp.convert_histograms_to_nhcb,
-                promote_scope_metadata: otlp.promote_scope_metadata,
-                label_name_underscore_sanitization: otlp.label_name_underscore_sanitization,
-                label_name_preserve_multiple_underscores: otlp
-                    .label_name_preserve_multiple_underscores,
-                ..base.otlp.clone()
-            },
-        }
-    }
-
     /// As YAML, for `/api/v1/status/config`.
     #[must_use]
     pub fn to_yaml(&self) -> String {
@@ -387,14 +347,7 @@ remote_write_receiver:
         assert_eq!(tsdb.retention.size, Some(SizeText(5 << 30)));
         assert_eq!(file.storage.exemplars.max_exemplars, Some(7));
         assert!(file.otlp.label_name_underscore_sanitization);
-        let protocols = file.protocols(&ProtocolSettings::default());
-        assert_eq!(protocols.external_label("zone"), "eu-eu-$-x");
-        assert_eq!(protocols.otlp.promote_resource_attributes, ["service.name"]);
-        assert!(!protocols.otlp.translation_strategy.escapes());
-        assert_eq!(
-            ConfigFile::default().protocols(&ProtocolSettings::default()),
-            ProtocolSettings::default()
-        );
+        assert_eq!(file.otlp.promote_resource_attributes, ["service.name"]);
         let limits = file.remote_write_receiver.over(&WriteLimits::default());
         assert_eq!(limits.max_body_bytes, 1000);
         assert_eq!(

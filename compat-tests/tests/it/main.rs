@@ -5,14 +5,17 @@ mod admin;
 mod compliance;
 mod crash;
 mod differential;
+mod federation;
 mod grafana;
 mod http_cases;
 mod http_contract;
 mod http_security;
 mod http_settings;
 mod http_tls;
+mod imports;
 mod interchange;
 mod native_histograms;
+mod otlp;
 mod prometheus;
 mod query_limits;
 mod remote_read;
@@ -44,6 +47,8 @@ fn main() -> ExitCode {
     trials.extend(admin::trials());
     trials.extend(crash::trials());
     trials.extend(interchange::peerless_trials());
+    trials.extend(imports::trials());
+    trials.extend(otlp::peerless_trials());
     trials.extend(query_limits::trials());
     trials.extend(remote_read::peerless_trials());
     trials.extend(remote_write_v2::trials());
@@ -62,8 +67,10 @@ fn peer_trials() -> Vec<Trial> {
             trials.extend(compliance::trials(&peers));
             trials.extend(http_cases::trials(&peers));
             trials.extend(differential::trials(&peers));
+            trials.extend(federation::trials(&peers));
             trials.extend(interchange::trials(&peers));
             trials.extend(native_histograms::trials(&peers));
+            trials.extend(otlp::trials());
             trials.extend(remote_read::trials(&peers));
             trials
         }
