@@ -231,6 +231,8 @@ fn answers_are_equal(peers: &Peers) -> Result<(), Failed> {
         let (ours, theirs) = (ask(case, &ours.url)?, ask(case, &theirs)?);
         match (same(&ours, &theirs), &case.known) {
             (true, None) => {}
+            // The order of series may be the same by chance.
+            (true, Some(reason)) if reason == "order of series" => {}
             (true, Some(_)) => stale.push(case.text.clone()),
             (false, Some(_)) => explained += 1,
             (false, None) => differences.push(format!(
