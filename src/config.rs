@@ -11,8 +11,7 @@ use tenbin_model::text::duration::{format_duration_ms, parse_duration_ms};
 use tenbin_promql::options::{EngineOptions, Features};
 use tenbin_storage::{Options, WalSync};
 
-use crate::limits::WriteLimits;
-use crate::protocols::{ProtocolSettings, ReadLimits};
+use crate::limits::{ReadLimits, WriteLimits};
 use crate::server::AppSettings;
 use crate::server::cors::CorsPolicy;
 use crate::server::external_url::ExternalUrl;
@@ -151,6 +150,13 @@ struct WebFlags {
     /// Path before all routes. Without it the path of --web.external-url.
     #[arg(long = "web.route-prefix", value_name = "PATH")]
     route_prefix: Option<String>,
+    /// Largest limit of /api/v1/search (with --enable-feature=search-api).
+    #[arg(
+        long = "web.search.max-limit",
+        value_name = "N",
+        default_value_t = 10_000
+    )]
+    search_max_limit: usize,
     /// Most connections at once; further ones wait.
     #[arg(long = "web.max-connections", value_name = "N", default_value_t = 512)]
     max_connections: usize,
@@ -296,11 +302,14 @@ fn wal_sync(text: &str) -> Result<WalSync, String> {
 }
 
 /// Flags of Prometheus that change nothing here, since the thing is always on or decided elsewhere.
-const ACCEPTED_FEATURES: [&str; 4] = [
+const ACCEPTED_FEATURES: [&str; 6] = [
+    "search-api",
     "promql-duration-expr",
     "native-histograms",
     "ooo-native-histograms",
     "exemplar-storage",
+    // Read where the settings are made.
+    "otlp-native-delta-ingestion",
 ];
 
 fn features(names: &[String]) -> Result<Features, String> {
@@ -375,6 +384,8 @@ impl Flags {
         let cors = CorsPolicy::new(&self.web.cors_origin)
             .map_err(|e| format!("{e} (flag --web.cors.origin)"))?;
         let features = features(&self.enable_feature)?;
+        let delta = |name: &String| name == "otlp-native-delta-ingestion";
+        let otlp_native_delta = self.enable_feature.iter().any(delta);
         let config = LiveConfig::new(self.config_file.clone(), self.as_config_file())?;
         let effective = config.current();
         let tsdb = &effective.storage.tsdb;
@@ -418,12 +429,17 @@ impl Flags {
                     max_concurrent: self.read.concurrent_limit,
                     max_frame_bytes: self.read.max_bytes_in_frame,
                 },
-                protocols: ProtocolSettings::default(),
+                otlp_native_delta,
                 flags: self.listing(),
                 retention_text: retention_text(retention_ms, retention_bytes),
                 lifecycle_enabled: self.web.enable_lifecycle,
                 admin_enabled: self.web.enable_admin_api,
                 cors,
+                search_max_limit: self
+                    .enable_feature
+                    .iter()
+                    .any(|name| name == "search-api")
+                    .then_some(self.web.search_max_limit),
                 config,
                 web_config: Arc::new(web_config),
                 external_url,
@@ -515,6 +531,7 @@ impl Flags {
                 self.read.max_bytes_in_frame.to_string(),
             ),
             ("web.listen-address", web.listen_address.join(",")),
+            ("web.search.max-limit", web.search_max_limit.to_string()),
             ("web.max-connections", web.max_connections.to_string()),
             ("web.cors.origin", web.cors_origin.clone()),
             ("web.enable-lifecycle", web.enable_lifecycle.to_string()),

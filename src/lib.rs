@@ -11,7 +11,6 @@ pub mod commands;
 pub mod config;
 pub mod ingest;
 pub mod limits;
-pub mod protocols;
 pub mod server;
 pub mod settings;
 pub mod telemetry;

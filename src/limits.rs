@@ -108,3 +108,25 @@ impl WriteLimits {
         Ok(())
     }
 }
+
+/// Limits on remote read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Samples in an answer that is not streamed; 0 = no limit
+    /// (`--storage.remote.read-sample-limit`).
+    pub max_samples: u64,
+    /// Requests at once; further ones wait (`--storage.remote.read-concurrent-limit`).
+    pub max_concurrent: usize,
+    /// Bytes of a frame of a streamed answer, roughly (`--storage.remote.read-max-bytes-in-frame`).
+    pub max_frame_bytes: usize,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self {
+            max_samples: 50_000_000,
+            max_concurrent: 10,
+            max_frame_bytes: 1 << 20,
+        }
+    }
+}

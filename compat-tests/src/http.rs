@@ -87,6 +87,18 @@ impl Client {
         read(response)
     }
 
+    /// GET with headers.
+    ///
+    /// # Errors
+    /// When there is no answer at all.
+    pub fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
+        let mut request = self.agent.get(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.call().map_err(|e| format!("GET {url}: {e}"))?)
+    }
+
     /// POST with headers.
     ///
     /// # Errors

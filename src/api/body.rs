@@ -1,6 +1,7 @@
 //! Bodies of requests, read and unpacked within limits, and the plain-text refusals of the endpoints
 //! that are no part of the JSON API.
 
+use std::io::Read as _;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -87,4 +88,47 @@ pub(super) async fn read_body(
 /// A header as text, empty where absent.
 pub(super) fn header_text(headers: &HeaderMap, name: header::HeaderName) -> &str {
     headers.get(name).map_or("", |v| v.to_str().unwrap_or("?"))
+}
+
+/// Unpacks a gzip body of at most `--web.max-decoded-body-bytes`.
+pub(super) fn gunzip(body: &[u8], limits: &WriteLimits) -> Result<Vec<u8>, Refusal> {
+    let limit = limits.max_decoded_body_bytes;
+    let mut out = Vec::new();
+    let unpacked = flate2::read::MultiGzDecoder::new(body)
+        .take(limit as u64 + 1)
+        .read_to_end(&mut out);
+    if out.len() > limit {
+        return Err(Refusal::too_large(format!(
+            "decompressed body exceeds the limit of {limit} bytes \
+             (flag --web.max-decoded-body-bytes)"
+        )));
+    }
+    match unpacked {
+        Ok(_) => Ok(out),
+        Err(error) => Err(Refusal::bad(format!("gzip: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn gzip_is_bounded() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&vec![b'x'; 10_000]).unwrap();
+        let packed = encoder.finish().unwrap();
+        let mut limits = WriteLimits {
+            max_decoded_body_bytes: 10_000,
+            ..WriteLimits::default()
+        };
+        assert_eq!(gunzip(&packed, &limits).unwrap().len(), 10_000);
+        limits.max_decoded_body_bytes = 9_999;
+        let refused = gunzip(&packed, &limits).unwrap_err();
+        assert_eq!(refused.0, 413);
+        let cut = gunzip(&packed[..packed.len() / 2], &WriteLimits::default());
+        assert_eq!(cut.unwrap_err().0, 400);
+        assert_eq!(gunzip(b"plain", &limits).unwrap_err().0, 400);
+    }
 }

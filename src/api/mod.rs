@@ -3,20 +3,28 @@
 //! Handlers read parameters in Prometheus' order (so that the first error is the same), run the
 //! work on the query threads, and write the answer straight to bytes.
 
+mod accept;
 pub mod admin;
 mod body;
 pub mod error;
 pub mod exemplars;
 pub mod features;
+pub mod federate;
+pub mod import;
+pub mod influx;
 pub mod json;
 pub mod labels;
 pub mod metadata;
 pub mod notifications;
+pub mod openapi;
+pub mod otlp;
 pub mod params;
 pub mod query;
 pub mod remote_read;
 pub mod response;
 pub mod rules;
+pub mod search;
+pub mod self_metrics;
 pub mod series;
 pub mod status;
 mod stored;

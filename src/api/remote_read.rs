@@ -28,8 +28,8 @@ use crate::ingest::decompress::snappy;
 use crate::ingest::histogram_writer::push_histogram;
 use crate::ingest::protobuf_writer as put;
 use crate::ingest::read_request::{ReadQuery, ReadRequest};
-use crate::protocols::ProtocolSettings;
 use crate::server::{App, Store};
+use crate::settings::file::ConfigFile;
 
 /// Frames that wait for the client at most.
 const FRAMES_AHEAD: usize = 4;
@@ -89,11 +89,17 @@ struct Selection {
     labels_only: bool,
 }
 
-fn matchers(query: &ReadQuery, settings: &ProtocolSettings) -> Result<Vec<Matcher>, Refusal> {
+/// The value of an external label, empty where there is none.
+fn external<'s>(settings: &'s ConfigFile, name: &str) -> &'s str {
+    let found = settings.global.external_labels.get(name);
+    found.map_or("", String::as_str)
+}
+
+fn matchers(query: &ReadQuery, settings: &ConfigFile) -> Result<Vec<Matcher>, Refusal> {
     let made = query.matchers.iter().map(|(kind, name, value)| {
         let op = match kind {
             // External labels are not in the store.
-            0 if settings.external_label(name) == value => {
+            0 if external(settings, name) == value => {
                 return Ok(Matcher::equal(name, ""));
             }
             0 => MatchOp::Equal,
@@ -107,7 +113,7 @@ fn matchers(query: &ReadQuery, settings: &ProtocolSettings) -> Result<Vec<Matche
     made.collect()
 }
 
-fn select(db: &Db, query: &ReadQuery, settings: &ProtocolSettings) -> Result<Selection, Refusal> {
+fn select(db: &Db, query: &ReadQuery, settings: &ConfigFile) -> Result<Selection, Refusal> {
     let matchers = matchers(query, settings)?;
     let mut range = TimeRange::new(query.start_ms, query.end_ms);
     let mut hints = SelectHints {
@@ -135,11 +141,12 @@ fn select(db: &Db, query: &ReadQuery, settings: &ProtocolSettings) -> Result<Sel
 }
 
 /// The labels of a series with the external ones that it lacks.
-fn merged(labels: &Labels, settings: &ProtocolSettings) -> Vec<(String, String)> {
+fn merged(labels: &Labels, settings: &ConfigFile) -> Vec<(String, String)> {
     let own = labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned()));
     let mut all: Vec<(String, String)> = own.collect();
-    let missing = settings.external_labels.iter();
-    all.extend(missing.filter(|(n, _)| labels.get(n).is_none()).cloned());
+    let missing = settings.global.external_labels.iter();
+    let missing = missing.filter(|(n, _)| labels.get(n).is_none());
+    all.extend(missing.map(|(n, v)| (n.clone(), v.clone())));
     all.sort_unstable();
     all
 }
@@ -156,7 +163,7 @@ fn put_labels(out: &mut Vec<u8>, labels: &[(String, String)]) {
 /// Calls `each` with every series that has samples, until the work is cancelled or it fails.
 fn for_each_series(
     selection: &Selection,
-    settings: &ProtocolSettings,
+    settings: &ConfigFile,
     cancel: &CancelToken,
     mut each: impl FnMut(&[(String, String)], &RawSamples) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
@@ -198,7 +205,7 @@ fn put_samples(out: &mut Vec<u8>, samples: &RawSamples) {
 fn response_of_samples(
     db: &Db,
     request: &ReadRequest,
-    settings: &ProtocolSettings,
+    settings: &ConfigFile,
     max_samples: u64,
     cancel: &CancelToken,
 ) -> Result<Vec<u8>, Refusal> {
@@ -227,7 +234,7 @@ fn response_of_samples(
 
 async fn samples(app: &Arc<App>, db: Arc<Db>, request: ReadRequest) -> Result<Response, Refusal> {
     let timeout = Duration::from_millis(app.engine.timeout_ms);
-    let settings = app.protocols.load_full();
+    let settings = app.config.current();
     let max_samples = app.read_limits.max_samples;
     let done = app.read_threads.run(timeout, move |turn| {
         response_of_samples(&db, &request, &settings, max_samples, &turn.cancel)
@@ -253,7 +260,7 @@ type Handed = Result<Bytes, Refusal>;
 
 async fn chunks(app: Arc<App>, db: Arc<Db>, request: ReadRequest) -> Result<Response, Refusal> {
     let timeout = Duration::from_millis(app.engine.timeout_ms);
-    let settings = app.protocols.load_full();
+    let settings = app.config.current();
     let max_frame_bytes = app.read_limits.max_frame_bytes;
     let (hand, mut frames) = mpsc::channel::<Handed>(FRAMES_AHEAD);
     tokio::spawn(async move {
@@ -294,7 +301,7 @@ async fn chunks(app: Arc<App>, db: Arc<Db>, request: ReadRequest) -> Result<Resp
 fn stream(
     db: &Db,
     request: &ReadRequest,
-    settings: &ProtocolSettings,
+    settings: &ConfigFile,
     max_frame_bytes: usize,
     cancel: &CancelToken,
     send: impl Fn(Bytes) -> Result<(), Refusal>,
@@ -420,10 +427,11 @@ mod tests {
 
     #[test]
     fn external_labels_are_merged_and_matched() {
-        let settings = ProtocolSettings {
-            external_labels: vec![("dc".into(), "1".into()), ("job".into(), "x".into())],
-            ..ProtocolSettings::default()
-        };
+        let mut settings = ConfigFile::default();
+        for (name, value) in [("dc", "1"), ("job", "x")] {
+            let external = &mut settings.global.external_labels;
+            external.insert(name.into(), value.into());
+        }
         let labels = Labels::from_pairs(&[("__name__", "up"), ("job", "own")]);
         let pairs = [("__name__", "up"), ("dc", "1"), ("job", "own")];
         let expected = pairs.map(|(n, v)| (n.to_owned(), v.to_owned()));

@@ -3,9 +3,13 @@
 //! Decoders are pure: bytes in, borrowed entries out, no I/O, no clock. They never allocate by a
 //! length that the sender claims before that length is checked, and never recurse.
 
+pub mod batch;
 pub mod decompress;
+pub mod exposition;
 pub mod histogram;
 pub mod histogram_writer;
+pub mod influx;
+pub mod lines;
 pub mod otlp;
 pub mod protobuf;
 pub mod protobuf_writer;

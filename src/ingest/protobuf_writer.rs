@@ -134,7 +134,7 @@ mod tests {
         };
         let outer = Outer {
             inner: vec![inner(&"long".repeat(100), -1), inner("", 0)],
-            value: -0.0,
+            value: 1.5,
             deltas: vec![1, -1, i64::MIN, 300],
             doubles: vec![0.0, f64::NAN],
             always: Some(0),
@@ -151,5 +151,9 @@ mod tests {
         number_always(&mut out, 5, 0);
         packed_doubles(&mut out, 16, &outer.doubles);
         assert_eq!(out, outer.encode_to_vec());
+        let mut out = Vec::new();
+        double(&mut out, 1, -0.0);
+        double(&mut out, 1, 0.0);
+        assert_eq!(out, [9, 0, 0, 0, 0, 0, 0, 0, 0x80]);
     }
 }

@@ -1,5 +1,5 @@
 //! Methods that a route does not have, answered as Prometheus' router does: HEAD is a method of its own that only
-//! the health checks have, `Allow` is a sorted list with OPTIONS, and OPTIONS outside the API says
+//! the health checks and `/ping` have, `Allow` is a sorted list with OPTIONS, and OPTIONS outside the API says
 //! what is allowed.
 
 use axum::body::Body;
@@ -10,7 +10,9 @@ use axum::response::Response;
 
 /// Paths with HEAD.
 fn has_head(path: &str) -> bool {
-    path.ends_with("/-/healthy") || path.ends_with("/-/ready")
+    ["/-/healthy", "/-/ready", "/ping"]
+        .iter()
+        .any(|known| path.ends_with(known))
 }
 
 /// `GET,HEAD,POST` as `GET, OPTIONS, POST`.

@@ -11,6 +11,7 @@ pub mod operations;
 pub mod paths;
 pub mod router;
 pub mod run;
+pub mod same_origin;
 pub mod secure;
 pub mod target;
 pub mod web_config;
@@ -22,7 +23,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
 use axum::extract::FromRequestParts;
 use axum::extract::connect_info::Connected;
 use axum::http::request::Parts;
@@ -32,8 +32,7 @@ use tenbin_promql::options::EngineOptions;
 use tenbin_storage::{Clock, Db, ReplayProgress};
 
 use crate::api::response::text_error;
-use crate::limits::WriteLimits;
-use crate::protocols::{ProtocolSettings, ReadLimits};
+use crate::limits::{ReadLimits, WriteLimits};
 use crate::telemetry::Telemetry;
 use workers::QueryThreads;
 
@@ -56,8 +55,8 @@ pub struct App {
     pub read_limits: ReadLimits,
     /// Where remote reads run.
     pub read_threads: QueryThreads,
-    /// What the configuration file says about ways in and out.
-    pub protocols: ArcSwap<ProtocolSettings>,
+    /// Whether OTLP's delta values are stored as they are.
+    pub otlp_native_delta: bool,
     /// Memory for the bodies of writes.
     pub bodies: Arc<buffers::Buffers>,
     /// The time.
@@ -74,6 +73,8 @@ pub struct App {
     pub admin_enabled: bool,
     /// Which origins browsers may call from.
     pub cors: cors::CorsPolicy,
+    /// The largest `limit` of `/api/v1/search`; absent when that is off.
+    pub search_max_limit: Option<usize>,
     /// The configuration file.
     pub config: live_config::LiveConfig,
     /// TLS, users and response headers.
@@ -94,8 +95,8 @@ pub struct AppSettings {
     pub write_limits: WriteLimits,
     /// Limits on remote reads.
     pub read_limits: ReadLimits,
-    /// What the configuration file says about ways in and out.
-    pub protocols: ProtocolSettings,
+    /// Whether OTLP's delta values are stored as they are.
+    pub otlp_native_delta: bool,
     /// All flags with their values.
     pub flags: BTreeMap<String, String>,
     /// Retention as text.
@@ -106,6 +107,8 @@ pub struct AppSettings {
     pub admin_enabled: bool,
     /// Which origins browsers may call from.
     pub cors: cors::CorsPolicy,
+    /// The largest `limit` of `/api/v1/search`; absent when that is off.
+    pub search_max_limit: Option<usize>,
     /// The configuration file.
     pub config: live_config::LiveConfig,
     /// TLS, users and response headers.
@@ -128,7 +131,7 @@ impl App {
             write_limits: settings.write_limits,
             read_limits: settings.read_limits,
             read_threads: QueryThreads::new(settings.read_limits.max_concurrent.max(1)),
-            protocols: ArcSwap::from_pointee(settings.protocols),
+            otlp_native_delta: settings.otlp_native_delta,
             bodies: Arc::default(),
             started_ms: clock.now_ms(),
             clock,
@@ -137,6 +140,7 @@ impl App {
             lifecycle_enabled: settings.lifecycle_enabled,
             admin_enabled: settings.admin_enabled,
             cors: settings.cors,
+            search_max_limit: settings.search_max_limit,
             config: settings.config,
             web_config: settings.web_config,
             external_url: settings.external_url,

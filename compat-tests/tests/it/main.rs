@@ -5,10 +5,17 @@ mod admin;
 mod compliance;
 mod crash;
 mod differential;
+mod federation;
+mod grafana;
 mod http_cases;
 mod http_contract;
+mod http_security;
+mod http_settings;
+mod http_tls;
+mod imports;
 mod interchange;
 mod native_histograms;
+mod otlp;
 mod prometheus;
 mod query_limits;
 mod remote_read;
@@ -33,9 +40,15 @@ fn failed(error: impl std::fmt::Display) -> Failed {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = http_contract::trials();
+    trials.extend(grafana::peerless_trials());
+    trials.extend(http_security::trials());
+    trials.extend(http_settings::trials());
+    trials.extend(http_tls::trials());
     trials.extend(admin::trials());
     trials.extend(crash::trials());
     trials.extend(interchange::peerless_trials());
+    trials.extend(imports::trials());
+    trials.extend(otlp::peerless_trials());
     trials.extend(query_limits::trials());
     trials.extend(remote_read::peerless_trials());
     trials.extend(remote_write_v2::trials());
@@ -50,11 +63,14 @@ fn peer_trials() -> Vec<Trial> {
     match tenbin_compat_tests::peers::find() {
         Ok(peers) => {
             let mut trials = prometheus::trials(&peers);
+            trials.extend(grafana::trials(&peers));
             trials.extend(compliance::trials(&peers));
             trials.extend(http_cases::trials(&peers));
             trials.extend(differential::trials(&peers));
+            trials.extend(federation::trials(&peers));
             trials.extend(interchange::trials(&peers));
             trials.extend(native_histograms::trials(&peers));
+            trials.extend(otlp::trials());
             trials.extend(remote_read::trials(&peers));
             trials
         }

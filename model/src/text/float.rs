@@ -94,13 +94,13 @@ pub fn format_e(value: f64) -> String {
     out
 }
 
-/// Go's `FormatFloat(v, 'g', -1, 64)`, which `%v` and `%g` use: an exponent below 1e-4 and from
-/// 1e21 on.
+/// Go's `FormatFloat(v, 'g', -1, 64)`, which `%v`, `%g` and the text exposition use: an exponent below
+/// 1e-4 and from 1e6 on.
 #[must_use]
 pub fn format_g(value: f64) -> String {
     let mut out = String::new();
     with_layout(&mut out, value, |out, digits, exponent| {
-        if !(-4..21).contains(&exponent) {
+        if !(-4..6).contains(&exponent) {
             layout_e(out, digits, exponent);
         } else {
             layout_f(out, digits, exponent);
@@ -220,7 +220,12 @@ mod tests {
         assert_eq!(format_e(12345.0), "1.2345e+04");
         assert_eq!(format_g(1e-5), "1e-05");
         assert_eq!(format_g(0.0001), "0.0001");
-        assert_eq!(format_g(1e20), "100000000000000000000");
+        // As seen in answers of Prometheus.
+        assert_eq!(format_g(1e20), "1e+20");
+        assert_eq!(format_g(12_345_678.0), "1.2345678e+07");
+        assert_eq!(format_g(4_194_304.0), "4.194304e+06");
+        assert_eq!(format_g(999_999.5), "999999.5");
+        assert_eq!(format_open_metrics(1e6), "1e+06");
         assert_eq!(format_open_metrics(1.0), "1.0");
         assert_eq!(format_open_metrics(0.5), "0.5");
         assert_eq!(format_open_metrics(1e21), "1e+21");
