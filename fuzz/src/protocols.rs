@@ -81,9 +81,8 @@ fn read_again(batch: &Batch<'_>, limits: &WriteLimits) {
         now_ms: 0,
         extra_labels: &[],
     };
-    let (mut labels, mut again) = (Vec::new(), Vec::new());
+    let mut labels = Vec::new();
     for entry in 0..batch.len() {
-        // A carriage return at the end of a line belongs to the line's end.
         if batch.labels(entry, &mut labels).is_err() {
             continue;
         }
@@ -97,7 +96,8 @@ fn read_again(batch: &Batch<'_>, limits: &WriteLimits) {
         let mut second = Batch::new(limits);
         let problems = exposition::read(line.as_bytes(), &reading, &mut second);
         assert!(problems.is_ok_and(|p| p.is_empty()), "{line:?}");
-        second.labels(0, &mut again).unwrap();
+        let mut again = Vec::new();
+        assert_eq!(second.labels(0, &mut again), Ok(()));
         assert_eq!(labels, again);
         let back = second.samples(0)[0];
         assert_eq!(back.timestamp_ms, sample.timestamp_ms);
@@ -106,7 +106,7 @@ fn read_again(batch: &Batch<'_>, limits: &WriteLimits) {
 }
 
 /// Runs one input.
-pub fn target(data: &[u8]) {
+pub(crate) fn target(data: &[u8]) {
     let [form, switches, body @ ..] = data else {
         return;
     };
@@ -154,7 +154,7 @@ pub fn target(data: &[u8]) {
 
 /// Inputs to begin with.
 #[must_use]
-pub fn seeds() -> Vec<Vec<u8>> {
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let json = br#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"s"}},
         {"key":"a.b","value":{"arrayValue":{"values":[{"intValue":"1"},{"doubleValue":0.5}]}}}]},"scopeMetrics":[{"scope":{"name":"n"},
         "metrics":[{"name":"g","unit":"By","gauge":{"dataPoints":[{"timeUnixNano":"1700000000000000000","asDouble":1.5}]}},
