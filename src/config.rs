@@ -150,6 +150,13 @@ struct WebFlags {
     /// Path before all routes. Without it the path of --web.external-url.
     #[arg(long = "web.route-prefix", value_name = "PATH")]
     route_prefix: Option<String>,
+    /// Largest limit of /api/v1/search (with --enable-feature=search-api).
+    #[arg(
+        long = "web.search.max-limit",
+        value_name = "N",
+        default_value_t = 10_000
+    )]
+    search_max_limit: usize,
     /// Most connections at once; further ones wait.
     #[arg(long = "web.max-connections", value_name = "N", default_value_t = 512)]
     max_connections: usize,
@@ -298,7 +305,8 @@ fn wal_sync(text: &str) -> Result<WalSync, String> {
 }
 
 /// Flags of Prometheus that change nothing here, since the thing is always on or decided elsewhere.
-const ACCEPTED_FEATURES: [&str; 5] = [
+const ACCEPTED_FEATURES: [&str; 6] = [
+    "search-api",
     "promql-duration-expr",
     "native-histograms",
     "ooo-native-histograms",
@@ -430,6 +438,11 @@ impl Flags {
                 lifecycle_enabled: self.web.enable_lifecycle,
                 admin_enabled: self.web.enable_admin_api,
                 cors,
+                search_max_limit: self
+                    .enable_feature
+                    .iter()
+                    .any(|name| name == "search-api")
+                    .then_some(self.web.search_max_limit),
                 config,
                 web_config: Arc::new(web_config),
                 external_url,
@@ -521,6 +534,7 @@ impl Flags {
                 self.read.max_bytes_in_frame.to_string(),
             ),
             ("web.listen-address", web.listen_address.join(",")),
+            ("web.search.max-limit", web.search_max_limit.to_string()),
             ("web.max-connections", web.max_connections.to_string()),
             ("web.cors.origin", web.cors_origin.clone()),
             ("web.enable-lifecycle", web.enable_lifecycle.to_string()),

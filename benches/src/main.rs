@@ -14,6 +14,7 @@ mod generate;
 mod ingest;
 mod load;
 mod measure;
+mod query;
 mod report;
 mod systems;
 mod workload;
@@ -36,11 +37,14 @@ struct Flags {
 enum Command {
     /// Sends generated and recorded traffic into each system.
     Ingest(Box<IngestFlags>),
+    /// Asks each system the same queries.
+    Query(Box<query::QueryFlags>),
 }
 
 fn main() -> ExitCode {
     let outcome = match Flags::parse().command {
         Command::Ingest(flags) => ingest::run(&flags),
+        Command::Query(flags) => query::run(&flags),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -496,7 +496,7 @@ impl Generator {
             3 => {
                 let op = self.random.pick(&["and", "or", "unless"]);
                 let matching = self.matching(false);
-                format!("({lhs}) {op}{matching} ({})", self.vector(depth - 1))
+                format!("({lhs}) {op}{matching} ({})", self.other_side(&lhs, depth))
             }
             4 => {
                 let op = self.random.pick(COMPARISONS);
@@ -504,14 +504,25 @@ impl Generator {
                 let matching = self.matching(true);
                 format!(
                     "({lhs}) {op}{boolean}{matching} ({})",
-                    self.vector(depth - 1)
+                    self.other_side(&lhs, depth)
                 )
             }
             _ => {
                 let op = self.random.pick(ARITHMETIC);
                 let matching = self.matching(true);
-                format!("({lhs}) {op}{matching} ({})", self.vector(depth - 1))
+                format!("({lhs}) {op}{matching} ({})", self.other_side(&lhs, depth))
             }
+        }
+    }
+
+    /// The right side of an operation: often what stands on the left, too, so that a subtree occurs
+    /// twice.
+    fn other_side(&mut self, lhs: &str, depth: usize) -> String {
+        match self.random.below(10) {
+            0 => lhs.to_owned(),
+            1 => format!("sum(({lhs}))"),
+            2 => format!("({lhs}) > 0"),
+            _ => self.vector(depth - 1),
         }
     }
 

@@ -158,6 +158,39 @@ impl Tenbin {
         })
     }
 
+    /// As [`Tenbin::start`], where `is_ready` says of an address whether the server is up.
+    ///
+    /// # Errors
+    /// When the program ends or does not become ready within a minute; the text holds its output.
+    pub fn start_until(
+        program: &Path,
+        directory: &Path,
+        flags: &[&str],
+        is_ready: impl Fn(&str) -> bool,
+    ) -> Result<Self, String> {
+        let port = free_port()?;
+        let flags: Vec<String> = flags.iter().map(|f| (*f).to_owned()).collect();
+        let mut process = Self::spawn(program, directory, port, &flags)?;
+        let (address, started) = (format!("127.0.0.1:{port}"), Instant::now());
+        while !is_ready(&address) {
+            if let Ok(Some(status)) = process.child.try_wait() {
+                return Err(format!("tenbin ended with {status}:\n{}", process.output()));
+            }
+            if started.elapsed() > Duration::from_secs(60) {
+                return Err(format!("tenbin not ready:\n{}", process.output()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Self {
+            process,
+            url: format!("http://{address}"),
+            program: program.to_owned(),
+            port,
+            directory: directory.to_owned(),
+            flags,
+        })
+    }
+
     fn spawn(
         program: &Path,
         directory: &Path,

@@ -23,6 +23,7 @@ pub async fn features(State(app): State<Arc<App>>) -> Response {
             "query_stats": true,
             "query_warnings": true,
             "remote_write_receiver": true,
+            "search": app.search_max_limit.is_some(),
             "time_range_labels": true,
             "time_range_series": true,
         },

@@ -172,9 +172,10 @@ async fn run(app: &Arc<App>, db: Arc<Db>, request: Request) -> Response {
             &request.options,
             &turn.cancel,
         );
+        let stats = result.as_ref().ok().map(|r| &r.stats);
         telemetry
             .query
-            .observe(started.elapsed(), result.as_ref().ok().map(|r| &r.stats));
+            .observe(turn.waited, started.elapsed(), stats);
         let written = result.and_then(|result| {
             let guard = Guard {
                 cancel: &turn.cancel,

@@ -156,6 +156,22 @@ impl<'a> Walker<'a> {
         Ok(&self.bytes[start..self.at])
     }
 
+    /// Passes over fields with this one-byte tag and less than 128 bytes, as long as there are any.
+    /// What it leaves, whole or not, is for the other methods.
+    #[inline]
+    pub fn skip_short_fields(&mut self, tag: u8) {
+        while let Some([next, length]) = self.bytes[self.at..].first_chunk::<2>()
+            && *next == tag
+            && *length < 0x80
+        {
+            let after = self.at + 2 + usize::from(*length);
+            if after > self.bytes.len() {
+                return;
+            }
+            self.at = after;
+        }
+    }
+
     /// Passes over the value of an unknown field.
     ///
     /// # Errors
@@ -190,6 +206,24 @@ impl<'a> Walker<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_fields_are_passed_over_while_they_are_whole() {
+        let long = [&[0x0a, 0x80, 1][..], &[7; 128]].concat();
+        for (bytes, expected) in [
+            (&[][..], 0),
+            (&[0x0a], 0),
+            (&[0x0a, 0], 2),
+            (&[0x0a, 1, 9, 0x0a, 2, 1, 2, 0x12, 0], 7),
+            (&[0x0a, 1, 9, 0x0a, 2, 1], 3),
+            (&[0x12, 0, 0x0a, 0], 0),
+            (&long, 0),
+        ] {
+            let mut walker = Walker::new(bytes);
+            walker.skip_short_fields(0x0a);
+            assert_eq!(walker.position(), expected, "{bytes:?}");
+        }
+    }
 
     #[test]
     fn reads_each_wire_type() {

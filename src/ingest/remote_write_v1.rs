@@ -24,6 +24,13 @@ use super::protobuf::{Walker, WireError, wire};
 use super::{DecodeError, recycle};
 use crate::limits::WriteLimits;
 
+/// Field 1 of a series, length-delimited.
+const LABELS_TAG: u8 = 0x0a;
+
+/// Field 1 of a sample, fixed 64-bit, and field 2, a varint.
+const VALUE_TAG: u8 = 0x09;
+const TIMESTAMP_TAG: u8 = 0x10;
+
 /// One series of the request.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
@@ -105,7 +112,9 @@ impl<'a> RemoteWriteV1<'a> {
         let histograms_start = self.histograms.len() as u32;
         let exemplars_start = self.exemplars.len() as u32;
         let mut walker = Walker::new(message);
-        let (mut first_label, mut after_label) = (0, 0);
+        // Every known sender writes the labels first.
+        walker.skip_short_fields(LABELS_TAG);
+        let (mut first_label, mut after_label) = (0, walker.position());
         let mut contiguous = true;
         while !walker.is_done() {
             let field_start = walker.position();
@@ -201,6 +210,14 @@ impl<'a> RemoteWriteV1<'a> {
 }
 
 fn decode_sample(message: &[u8]) -> Result<Sample, WireError> {
+    // As every known sender writes it: value, then timestamp.
+    if let Some((value, [TIMESTAMP_TAG, timestamp @ ..])) = message.split_first_chunk::<9>()
+        && value[0] == VALUE_TAG
+        && let Some(timestamp_ms) = whole_varint(timestamp)
+    {
+        let bits = u64::from_le_bytes(std::array::from_fn(|i| value[1 + i]));
+        return Ok(Sample::new(timestamp_ms as i64, f64::from_bits(bits)));
+    }
     let mut sample = Sample::new(0, 0.0);
     let mut walker = Walker::new(message);
     while !walker.is_done() {
@@ -213,6 +230,17 @@ fn decode_sample(message: &[u8]) -> Result<Sample, WireError> {
         }
     }
     Ok(sample)
+}
+
+/// A varint of up to nine bytes that takes all of `bytes`.
+#[inline]
+fn whole_varint(bytes: &[u8]) -> Option<u64> {
+    let (last, first) = bytes.split_last()?;
+    if *last >= 0x80 || first.len() > 8 || first.iter().any(|byte| *byte < 0x80) {
+        return None;
+    }
+    let low = |number: u64, byte: &u8| number << 7 | u64::from(byte & 0x7f);
+    Some(bytes.iter().rev().fold(0, low))
 }
 
 fn decode_label(message: &[u8]) -> Result<(&str, &str), InvalidLabels> {

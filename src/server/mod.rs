@@ -11,6 +11,7 @@ pub mod operations;
 pub mod paths;
 pub mod router;
 pub mod run;
+pub mod same_origin;
 pub mod secure;
 pub mod target;
 pub mod web_config;
@@ -72,6 +73,8 @@ pub struct App {
     pub admin_enabled: bool,
     /// Which origins browsers may call from.
     pub cors: cors::CorsPolicy,
+    /// The largest `limit` of `/api/v1/search`; absent when that is off.
+    pub search_max_limit: Option<usize>,
     /// The configuration file.
     pub config: live_config::LiveConfig,
     /// TLS, users and response headers.
@@ -104,6 +107,8 @@ pub struct AppSettings {
     pub admin_enabled: bool,
     /// Which origins browsers may call from.
     pub cors: cors::CorsPolicy,
+    /// The largest `limit` of `/api/v1/search`; absent when that is off.
+    pub search_max_limit: Option<usize>,
     /// The configuration file.
     pub config: live_config::LiveConfig,
     /// TLS, users and response headers.
@@ -135,6 +140,7 @@ impl App {
             lifecycle_enabled: settings.lifecycle_enabled,
             admin_enabled: settings.admin_enabled,
             cors: settings.cors,
+            search_max_limit: settings.search_max_limit,
             config: settings.config,
             web_config: settings.web_config,
             external_url: settings.external_url,

@@ -18,11 +18,11 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
 use super::paths::{not_found, plain_path, redirect, unrouted};
-use super::{App, compression, cors, methods, operations, web_config};
+use super::{App, compression, cors, methods, operations, same_origin, web_config};
 use crate::api::response::text_error;
 use crate::api::{
-    admin, exemplars, features, federate, import, influx, labels, metadata, notifications, otlp,
-    query, remote_read, rules, series, status, targets, write,
+    admin, exemplars, features, federate, import, influx, labels, metadata, notifications, openapi,
+    otlp, query, remote_read, rules, search, self_metrics, series, status, targets, write,
 };
 use crate::telemetry::exposition;
 
@@ -56,6 +56,7 @@ pub fn router(app: &Arc<App>) -> Router {
     Router::new()
         .fallback_service(counted)
         .layer(from_fn(methods::layer))
+        .layer(from_fn_with_state(Arc::clone(app), same_origin::layer))
         .layer(from_fn(plain_path))
         .layer(from_fn_with_state(
             Arc::clone(app),
@@ -132,6 +133,8 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/status/flags", get(status::flags))
         .route("/status/runtimeinfo", get(status::runtimeinfo))
         .route("/status/tsdb", get(status::tsdb))
+        .route("/status/self_metrics", get(self_metrics::self_metrics))
+        .route("/openapi.yaml", get(openapi::openapi))
         .route("/status/tsdb/blocks", get(status::blocks))
         .route("/status/walreplay", get(status::walreplay))
         .route("/admin/tsdb/flush", post(admin::flush).put(admin::flush))
@@ -153,6 +156,18 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         )
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(0)))
         .layer(from_fn(compression::layer))
+        .route(
+            "/search/metric_names",
+            get(search::metric_names).post(search::metric_names),
+        )
+        .route(
+            "/search/label_names",
+            get(search::label_names).post(search::label_names),
+        )
+        .route(
+            "/search/label_values",
+            get(search::label_values).post(search::label_values),
+        )
         .route("/notifications/live", get(notifications::live))
         .route("/write", post(write::write))
         .route("/read", post(remote_read::read))

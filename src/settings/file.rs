@@ -292,6 +292,7 @@ remote_write_receiver:
         assert_eq!(tsdb.retention.size, Some(SizeText(5 << 30)));
         assert_eq!(file.storage.exemplars.max_exemplars, Some(7));
         assert!(file.otlp.label_name_underscore_sanitization);
+        assert_eq!(file.otlp.promote_resource_attributes, ["service.name"]);
         let limits = file.remote_write_receiver.over(&WriteLimits::default());
         assert_eq!(limits.max_body_bytes, 1000);
         assert_eq!(

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tenbin_model::text::float::format_g;
 use tenbin_storage::DbStats;
 
-use super::{HTTP_BOUNDS_S, process};
+use super::{HTTP_BOUNDS_S, QUERY_BOUNDS_S, SliceTelemetry, process};
 use crate::server::App;
 
 /// Builds the text.
@@ -63,6 +63,7 @@ pub fn render(app: &App, store: Option<&DbStats>) -> String {
     let build = [
         ("version", crate::api::status::PROMETHEUS_VERSION),
         ("revision", concat!("tenbin-", env!("CARGO_PKG_VERSION"))),
+        ("branch", "tenbin"),
     ];
     e.sample("prometheus_build_info", &build, 1.0);
     e.gauge(
@@ -71,6 +72,7 @@ pub fn render(app: &App, store: Option<&DbStats>) -> String {
         f64::from(u8::from(store.is_some())),
     );
     push_process(&mut e, app);
+    push_config(&mut e, app);
     push_http(&mut e, app);
     push_query(&mut e, app);
     push_ingest(&mut e, app);
@@ -167,15 +169,7 @@ fn push_query(e: &mut Exposition, app: &App) {
         "The max number of concurrent queries.",
         app.query_threads.max_concurrent() as f64,
     );
-    let name = "prometheus_engine_query_duration_seconds";
-    e.family(name, "summary", "Query timings.");
-    let slice = [("slice", "inner_eval")];
-    e.sample(
-        &format!("{name}_sum"),
-        &slice,
-        read(&query.micros) as f64 / 1e6,
-    );
-    e.sample(&format!("{name}_count"), &slice, read(&query.count) as f64);
+    push_query_durations(e, app);
     e.counter(
         "prometheus_engine_query_samples_total",
         "The total number of samples loaded by all queries.",
@@ -190,6 +184,81 @@ fn push_query(e: &mut Exposition, app: &App) {
         "tenbin_engine_queries_failed_total",
         "Queries without result.",
         read(&query.failed),
+    );
+}
+
+fn push_query_durations(e: &mut Exposition, app: &App) {
+    let slices = app.telemetry.query.slices();
+    let count = |slice: &SliceTelemetry| -> u64 { slice.buckets.iter().map(read).sum() };
+    let seconds = |slice: &SliceTelemetry| read(&slice.micros) as f64 / 1e6;
+    let name = "prometheus_engine_query_duration_seconds";
+    e.family(name, "summary", "Query timings.");
+    for (label, slice) in slices {
+        let labels = [("slice", label)];
+        e.sample(&format!("{name}_sum"), &labels, seconds(slice));
+        e.sample(&format!("{name}_count"), &labels, count(slice) as f64);
+    }
+    let name = "prometheus_engine_query_duration_histogram_seconds";
+    e.family(
+        name,
+        "histogram",
+        "The duration of various parts of PromQL query execution.",
+    );
+    for (label, slice) in slices {
+        let mut cumulative = 0;
+        for (bucket, found) in slice.buckets.iter().enumerate() {
+            cumulative += read(found);
+            let bound = QUERY_BOUNDS_S
+                .get(bucket)
+                .map_or("+Inf".to_owned(), |b| format_g(*b));
+            let labels = [("slice", label), ("le", bound.as_str())];
+            e.sample(&format!("{name}_bucket"), &labels, cumulative as f64);
+        }
+        let labels = [("slice", label)];
+        e.sample(&format!("{name}_sum"), &labels, seconds(slice));
+        e.sample(&format!("{name}_count"), &labels, cumulative as f64);
+    }
+    e.gauge(
+        "prometheus_engine_query_log_enabled",
+        "State of the query log: there is none.",
+        0.0,
+    );
+}
+
+/// Configuration: how the last reload went, and limits that dashboards show.
+fn push_config(e: &mut Exposition, app: &App) {
+    let last = app.config.last_reload();
+    e.gauge(
+        "prometheus_config_last_reload_successful",
+        "Whether the last configuration reload attempt was successful.",
+        f64::from(u8::from(last.succeeded)),
+    );
+    e.gauge(
+        "prometheus_config_last_reload_success_timestamp_seconds",
+        "Timestamp of the last successful configuration reload.",
+        last.success_ms.max(app.started_ms) as f64 / 1000.0,
+    );
+    e.gauge(
+        "tenbin_web_config_last_reload_successful",
+        "Whether the web configuration was last read without a mistake.",
+        f64::from(u8::from(app.web_config.reload_succeeded())),
+    );
+    let config = app.config.current();
+    let retention = &config.storage.tsdb.retention;
+    e.gauge(
+        "prometheus_tsdb_retention_limit_bytes",
+        "Max number of bytes to be retained in the tsdb blocks, configured 0 means disabled.",
+        retention.size.map_or(0, |size| size.0) as f64,
+    );
+    e.gauge(
+        "prometheus_tsdb_retention_limit_seconds",
+        "How long to retain samples in storage.",
+        retention.time.map_or(0, |time| time.0) as f64 / 1000.0,
+    );
+    e.gauge(
+        "prometheus_tsdb_exemplar_max_exemplars",
+        "Total number of exemplars the exemplar storage can store.",
+        config.storage.exemplars.max_exemplars.unwrap_or(0) as f64,
     );
 }
 
@@ -239,6 +308,28 @@ fn push_head(e: &mut Exposition, stats: &DbStats) {
             );
         }
     }
+    for (suffix, unit, scale) in [("", "milliseconds", 1.0), ("_seconds", "seconds", 1000.0)] {
+        e.gauge(
+            &format!("prometheus_tsdb_lowest_timestamp{suffix}"),
+            &format!("Lowest timestamp value stored in the database, {unit}."),
+            stats.min_time_ms.unwrap_or(0) as f64 / scale,
+        );
+    }
+    e.gauge(
+        "tenbin_tsdb_head_chunk_bytes",
+        "Bytes of the samples in the head.",
+        stats.head_chunk_bytes as f64,
+    );
+    e.gauge(
+        "tenbin_tsdb_block_samples",
+        "Samples in blocks.",
+        stats.block_samples as f64,
+    );
+    e.counter(
+        "tenbin_tsdb_repeated_samples_total",
+        "Samples acknowledged that were stored already.",
+        stats.duplicate_samples,
+    );
     for (name, help, value) in [
         (
             "out_of_order_samples",

@@ -73,15 +73,39 @@ impl HttpTelemetry {
     }
 }
 
+/// Upper bounds of the query duration histogram, seconds: Prometheus' own.
+pub const QUERY_BOUNDS_S: [f64; 4] = [0.01, 0.1, 1.0, 10.0];
+
+/// One part of the time that queries take.
+#[derive(Debug, Default)]
+pub struct SliceTelemetry {
+    /// Queries per duration bucket, not cumulative; the last is beyond all bounds.
+    pub buckets: [AtomicU64; QUERY_BOUNDS_S.len() + 1],
+    /// Sum of durations, microseconds.
+    pub micros: AtomicU64,
+}
+
+impl SliceTelemetry {
+    fn observe(&self, seconds: f64) {
+        let bucket = QUERY_BOUNDS_S.iter().position(|b| seconds <= *b);
+        Telemetry::add(&self.buckets[bucket.unwrap_or(QUERY_BOUNDS_S.len())], 1);
+        Telemetry::add(&self.micros, (seconds * 1e6) as u64);
+    }
+}
+
 /// Queries.
 #[derive(Debug, Default)]
 pub struct QueryTelemetry {
-    /// Finished queries, failed ones included.
-    pub count: AtomicU64,
     /// Failed queries.
     pub failed: AtomicU64,
-    /// Time spent in evaluation, microseconds.
-    pub micros: AtomicU64,
+    /// Time in the queue.
+    pub queue: SliceTelemetry,
+    /// Time until the first sample.
+    pub prepare: SliceTelemetry,
+    /// Time in evaluation.
+    pub inner_eval: SliceTelemetry,
+    /// Time in sorting the result.
+    pub result_sort: SliceTelemetry,
     /// Samples touched, counted per step.
     pub samples: AtomicU64,
     /// Samples read from the store.
@@ -89,16 +113,32 @@ pub struct QueryTelemetry {
 }
 
 impl QueryTelemetry {
-    /// Counts a finished query; no stats for a failed one.
-    pub fn observe(&self, took: Duration, stats: Option<&QueryStats>) {
-        Telemetry::add(&self.count, 1);
-        Telemetry::add(&self.micros, took.as_micros() as u64);
+    /// The parts by Prometheus' names.
+    #[must_use]
+    pub fn slices(&self) -> [(&'static str, &SliceTelemetry); 4] {
+        [
+            ("inner_eval", &self.inner_eval),
+            ("prepare_time", &self.prepare),
+            ("queue_time", &self.queue),
+            ("result_sort", &self.result_sort),
+        ]
+    }
+
+    /// Counts a finished query; no stats for a failed one, whose whole time counts as evaluation.
+    pub fn observe(&self, waited: Duration, took: Duration, stats: Option<&QueryStats>) {
+        self.queue.observe(waited.as_secs_f64());
         match stats {
             Some(stats) => {
+                self.prepare.observe(stats.preparation_s);
+                self.inner_eval.observe(stats.inner_eval_s);
+                self.result_sort.observe(stats.result_sort_s);
                 Telemetry::add(&self.samples, stats.total_queryable_samples);
                 Telemetry::add(&self.samples_read, stats.samples_read);
             }
-            None => Telemetry::add(&self.failed, 1),
+            None => {
+                self.inner_eval.observe(took.as_secs_f64());
+                Telemetry::add(&self.failed, 1);
+            }
         }
     }
 }

@@ -18,4 +18,5 @@ mod values;
 mod wire;
 
 pub(crate) use fleet::{Fleet, FleetSettings, STALE, Totals};
+pub(crate) use random::Random;
 pub(crate) use request::{Protocol, Request};

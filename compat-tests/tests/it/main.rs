@@ -6,8 +6,12 @@ mod compliance;
 mod crash;
 mod differential;
 mod federation;
+mod grafana;
 mod http_cases;
 mod http_contract;
+mod http_security;
+mod http_settings;
+mod http_tls;
 mod imports;
 mod interchange;
 mod native_histograms;
@@ -37,6 +41,10 @@ fn failed(error: impl std::fmt::Display) -> Failed {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = http_contract::trials();
+    trials.extend(grafana::peerless_trials());
+    trials.extend(http_security::trials());
+    trials.extend(http_settings::trials());
+    trials.extend(http_tls::trials());
     trials.extend(admin::trials());
     trials.extend(crash::trials());
     trials.extend(interchange::peerless_trials());
@@ -56,6 +64,7 @@ fn peer_trials() -> Vec<Trial> {
     match tenbin_compat_tests::peers::find() {
         Ok(peers) => {
             let mut trials = prometheus::trials(&peers);
+            trials.extend(grafana::trials(&peers));
             trials.extend(compliance::trials(&peers));
             trials.extend(http_cases::trials(&peers));
             trials.extend(differential::trials(&peers));

@@ -123,7 +123,8 @@ impl<'a> Evaluator<'a> {
             Ok(Fate::Done)
         })?;
         let mut all = Vec::with_capacity(groups.len());
-        for group in groups {
+        for (at, group) in groups.into_iter().enumerate() {
+            self.budget.check_at(at)?;
             self.budget.release_bytes(32 * grid.steps as u64);
             if let Some(series) = self.finish_group(group, span) {
                 self.budget.charge_series(&series)?;
@@ -300,6 +301,6 @@ impl<'a> Evaluator<'a> {
             Ok(Fate::Done)
         })?;
         let delayed = self.delayed_name_removal();
-        settle_duplicates(all, grid, delayed)
+        settle_duplicates(all, grid, delayed, &self.budget)
     }
 }

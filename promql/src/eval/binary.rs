@@ -114,7 +114,7 @@ impl Evaluator<'_> {
         let scalar = grid.steps as u64 + 1;
         self.budget.touch(inputs.0 + inputs.1 + scalar)?;
         let delayed = self.delayed_name_removal();
-        settle_duplicates(kept, grid, delayed).map(Data::Vector)
+        settle_duplicates(kept, grid, delayed, &self.budget).map(Data::Vector)
     }
 
     /// Replaces the values of a series by those of the operation.

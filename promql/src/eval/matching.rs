@@ -268,7 +268,7 @@ impl Evaluator<'_> {
         self.budget.release_series(rhs);
         self.budget.release_bytes(signatures.bytes());
         let delayed = self.delayed_name_removal();
-        settle_duplicates(result, grid, delayed)
+        settle_duplicates(result, grid, delayed, &self.budget)
     }
 
     fn combine_pairs(

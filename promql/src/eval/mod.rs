@@ -246,7 +246,7 @@ impl<'a> Evaluator<'a> {
         }
         // Unlike what works step by step, unary minus looks at whole series: equal labels are an
         // error also where the series never meet.
-        if !self.delayed_name_removal() && names::has_duplicates(&all) {
+        if !self.delayed_name_removal() && names::has_duplicates(&all, &self.budget)? {
             return Err(names::same_labelset());
         }
         Ok(Data::Vector(all))

@@ -7,14 +7,14 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use tenbin_model::{Labels, SampleBuffer, TimeRange};
 
 use crate::error::EvalError;
 use crate::eval::budget::Budget;
 use crate::eval::column::{Data, Series, histogram_size};
 use crate::eval::grid::Grid;
-use crate::eval::names::{drop_marked_names, same_labelset, without_name};
+use crate::eval::names::{drop_marked_names, have_duplicates, same_labelset, without_name};
 use crate::eval::plan::{Kind, Node, RangeSelector, Subquery};
 use crate::eval::range_call::series_of;
 use crate::eval::smoothed::extended_points;
@@ -142,17 +142,14 @@ fn matrix_series(series: &Series, grid: &Grid) -> MatrixSeries {
 }
 
 /// Joins series of equal labels, whose samples must not lie at equal times.
-fn joined(all: Vec<MatrixSeries>) -> Result<Vec<MatrixSeries>, EvalError> {
-    let distinct = {
-        let mut seen: HashSet<&Labels> = HashSet::with_capacity(all.len());
-        all.iter().all(|series| seen.insert(&series.labels))
-    };
-    if distinct {
+fn joined(all: Vec<MatrixSeries>, budget: &Budget) -> Result<Vec<MatrixSeries>, EvalError> {
+    if !have_duplicates(all.iter().map(|series| &series.labels), budget)? {
         return Ok(all);
     }
     let mut places: HashMap<Labels, usize> = HashMap::new();
     let mut joined: Vec<MatrixSeries> = Vec::new();
-    for series in all {
+    for (number, series) in all.into_iter().enumerate() {
+        budget.check_at(number)?;
         if let Some(at) = places.get(&series.labels) {
             let first: &mut MatrixSeries = &mut joined[*at];
             first.floats.extend(series.floats);
@@ -162,7 +159,8 @@ fn joined(all: Vec<MatrixSeries>) -> Result<Vec<MatrixSeries>, EvalError> {
             joined.push(series);
         }
     }
-    for series in &mut joined {
+    for (number, series) in joined.iter_mut().enumerate() {
+        budget.check_at(number)?;
         series.floats.sort_by_key(|(time, _)| *time);
         series.histograms.sort_by_key(|(time, _)| *time);
         let twice = series.floats.windows(2).any(|w| w[0].0 == w[1].0)
@@ -189,7 +187,7 @@ impl Evaluator<'_> {
 
     fn final_names(&self, all: Vec<Series>) -> Result<Vec<Series>, EvalError> {
         if self.delayed_name_removal() {
-            drop_marked_names(all)
+            drop_marked_names(all, &self.budget)
         } else {
             Ok(all)
         }
@@ -212,7 +210,7 @@ impl Evaluator<'_> {
             all.push(finished);
             Ok(Fate::Kept)
         })?;
-        joined(all)
+        joined(all, &self.budget)
     }
 
     /// The samples of a range selector as they are stored.

@@ -68,7 +68,7 @@ impl Evaluator<'_> {
         result.retain(|series| !series.is_empty());
         self.budget.release_bytes(signatures.bytes());
         let delayed = self.delayed_name_removal();
-        settle_duplicates(result, grid, delayed)
+        settle_duplicates(result, grid, delayed, &self.budget)
     }
 
     fn keep_steps(&mut self, series: &mut Series, keep: &Presence) -> Result<(), EvalError> {

@@ -134,7 +134,7 @@ pub(crate) fn info(
     for series in &result {
         evaluator.budget.charge_series(series)?;
     }
-    join_duplicates(result).map(Data::Vector)
+    join_duplicates(result, &evaluator.budget).map(Data::Vector)
 }
 
 /// Matchers for the info series of all base series that are none themselves; `None` when no base

@@ -47,7 +47,7 @@ pub(crate) fn label_replace(
         };
         set_label(series, target, &value);
     }
-    join_duplicates(all).map(Data::Vector)
+    join_duplicates(all, &evaluator.budget).map(Data::Vector)
 }
 
 pub(crate) fn label_join(
@@ -70,5 +70,5 @@ pub(crate) fn label_join(
         let value = parts.join(separator);
         set_label(series, target, &value);
     }
-    join_duplicates(all).map(Data::Vector)
+    join_duplicates(all, &evaluator.budget).map(Data::Vector)
 }

@@ -80,6 +80,7 @@ pub(crate) fn on_floats(
     let inputs = totals(&all, grid);
     let mut kept = Vec::with_capacity(all.len());
     for mut series in all {
+        evaluator.budget.check()?;
         let before = series.size();
         series.histograms = None;
         change(&mut series);
@@ -93,7 +94,7 @@ pub(crate) fn on_floats(
     // Prometheus holds the input, that of the step at hand once more, and the result.
     evaluator.budget.touch(inputs.0 + inputs.1)?;
     let delayed = evaluator.delayed_name_removal();
-    settle_duplicates(kept, grid, delayed).map(Data::Vector)
+    settle_duplicates(kept, grid, delayed, &evaluator.budget).map(Data::Vector)
 }
 
 /// Applies `f` to every float of the call's first argument.

@@ -69,7 +69,8 @@ fn sorted_by_value(
     warn_in_range_query(evaluator, call, grid);
     let inputs = totals(&all, grid);
     let mut kept = Vec::with_capacity(all.len());
-    for mut series in all {
+    for (at, mut series) in all.into_iter().enumerate() {
+        evaluator.budget.check_at(at)?;
         let before = series.size();
         series.histograms = None;
         evaluator.budget.adjust(before, series.size())?;

@@ -181,6 +181,7 @@ pub(crate) fn timestamp(
     }
     let mut all = evaluator.eval_vector(&call.args[0], grid)?;
     for series in &mut all {
+        evaluator.budget.check()?;
         let before = series.size();
         series.floats = series.occupied();
         series.histograms = None;
@@ -191,7 +192,7 @@ pub(crate) fn timestamp(
         evaluator.drop_name(series);
     }
     let delayed = evaluator.delayed_name_removal();
-    names::settle_duplicates(all, grid, delayed).map(Data::Vector)
+    names::settle_duplicates(all, grid, delayed, &evaluator.budget).map(Data::Vector)
 }
 
 /// The start time of every sample of a plain selector; nothing for other expressions.
@@ -254,7 +255,7 @@ fn times_of_selector(
     evaluator.buffer = samples;
     evaluator.budget.touch(totals(&all, grid).1)?;
     let delayed = evaluator.delayed_name_removal();
-    names::settle_duplicates(all, grid, delayed).map(Data::Vector)
+    names::settle_duplicates(all, grid, delayed, &evaluator.budget).map(Data::Vector)
 }
 
 #[cfg(test)]

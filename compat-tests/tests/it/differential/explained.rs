@@ -128,6 +128,9 @@ pub(super) fn explained_values(
     if has(&["stddev", "stdvar"]) && same_but(&our_values, &their_values, &close) {
         return Some("of the spread of nearly equal values only rounding is left");
     }
+    if query.contains("count_values") && has(&["nh"]) && has(&["avg", "sum"]) {
+        return Some("count_values shows the last digits of sums, which depend on series order");
+    }
     let gauge = ["native histogram metric is not a"];
     if same(&without(ours, &gauge), &without(theirs, &gauge)) {
         return Some("3.14 takes differences and negative multiples of histograms for gauges");

@@ -56,7 +56,7 @@ fn of_native(
         kept.push(series);
     }
     let delayed = evaluator.delayed_name_removal();
-    settle_duplicates(kept, grid, delayed).map(Data::Vector)
+    settle_duplicates(kept, grid, delayed, &evaluator.budget).map(Data::Vector)
 }
 
 macro_rules! of_native {
@@ -245,7 +245,7 @@ pub(crate) fn quantile(
     let result = figures(evaluator, &input, figure, call.args[1].span, grid)?;
     hold_operands(evaluator, &input, 1, grid)?;
     let delayed = evaluator.delayed_name_removal();
-    settle_duplicates(result, grid, delayed).map(Data::Vector)
+    settle_duplicates(result, grid, delayed, &evaluator.budget).map(Data::Vector)
 }
 
 pub(crate) fn fraction(
@@ -260,7 +260,7 @@ pub(crate) fn fraction(
     let result = figures(evaluator, &input, figure, call.args[2].span, grid)?;
     hold_operands(evaluator, &input, 2, grid)?;
     let delayed = evaluator.delayed_name_removal();
-    settle_duplicates(result, grid, delayed).map(Data::Vector)
+    settle_duplicates(result, grid, delayed, &evaluator.budget).map(Data::Vector)
 }
 
 pub(crate) fn quantiles(
@@ -282,7 +282,7 @@ pub(crate) fn quantiles(
     }
     evaluator.budget.release_series(&input);
     let delayed = evaluator.delayed_name_removal();
-    settle_duplicates(result, grid, delayed).map(Data::Vector)
+    settle_duplicates(result, grid, delayed, &evaluator.budget).map(Data::Vector)
 }
 
 /// The series with the quantile as a label; one series per value if the quantile varies.
