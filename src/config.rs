@@ -172,6 +172,9 @@ struct WebFlags {
     /// Accepted for compatibility: remote write is always on.
     #[arg(long = "web.enable-remote-write-receiver")]
     enable_remote_write_receiver: bool,
+    /// Accepted for compatibility: OTLP is always taken.
+    #[arg(long = "web.enable-otlp-receiver")]
+    enable_otlp_receiver: bool,
     /// Largest compressed write request, bytes.
     #[arg(long = "web.max-body-bytes", value_name = "BYTES", default_value_t = 32 << 20)]
     max_body_bytes: usize,
@@ -537,6 +540,7 @@ impl Flags {
             ("web.enable-lifecycle", web.enable_lifecycle.to_string()),
             ("web.enable-admin-api", web.enable_admin_api.to_string()),
             ("web.enable-remote-write-receiver", true.to_string()),
+            ("web.enable-otlp-receiver", true.to_string()),
             ("web.max-body-bytes", web.max_body_bytes.to_string()),
             (
                 "web.max-decoded-body-bytes",

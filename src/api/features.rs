@@ -19,12 +19,17 @@ pub async fn features(State(app): State<Arc<App>>) -> Response {
             "label_values_match": true,
             "lifecycle": app.lifecycle_enabled,
             "openapi_3.1": true,
+            "otlp_write_receiver": true,
             "query_stats": true,
             "query_warnings": true,
             "remote_write_receiver": true,
             "search": app.search_max_limit.is_some(),
             "time_range_labels": true,
             "time_range_series": true,
+        },
+        "otlp_receiver": {
+            "delta_conversion": false,
+            "native_delta_ingestion": app.otlp_native_delta,
         },
         "prometheus": {
             "agent_mode": false,

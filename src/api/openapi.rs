@@ -129,8 +129,8 @@ const ENDPOINTS: &[Endpoint] = &[
     (
         "/import/prometheus",
         POST,
-        "",
-        "Text or OpenMetrics into the database",
+        "timestamp",
+        "Samples in the text format",
     ),
     ("/admin/tsdb/flush", DO, "", "The head goes into blocks"),
     (

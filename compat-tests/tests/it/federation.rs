@@ -171,12 +171,17 @@ fn compare(client: &Client, urls: [&str; 2]) -> Result<(), Failed> {
 
 fn federation(peers: &Peers) -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
-    let server = Tenbin::start(&tenbin(), directory.path(), &[]).map_err(failed)?;
+    // Labels of the whole server go onto series that have none of the name.
+    let config = "global: {external_labels: {dc: a, job: nobody}}\n";
+    let file = directory.path().join("tenbin.yml");
+    std::fs::write(&file, config)?;
+    let flag = format!("--config.file={}", file.display());
+    let server = Tenbin::start(&tenbin(), directory.path(), &[&flag]).map_err(failed)?;
     let features = ["--enable-feature=native-histograms"];
     let start = |name, config: &str| {
         Prometheus::start(peers, directory.path(), name, config, &features).map_err(failed)
     };
-    let source = start("source", "global: {}\n")?;
+    let source = start("source", config)?;
     let client = Client::default();
     let now = now_ms();
     for url in [&server.url, &source.url] {
@@ -199,12 +204,12 @@ fn federation(peers: &Peers) -> Result<(), Failed> {
         lines,
         [
             "# TYPE hist_custom",
-            "hist_custom_bucket{instance=\"h\",le=\"0.1\"} 3",
-            "hist_custom_bucket{instance=\"h\",le=\"0.5\"} 3",
-            "hist_custom_bucket{instance=\"h\",le=\"1e+06\"} 10",
-            "hist_custom_bucket{instance=\"h\",le=\"+Inf\"} 11",
-            "hist_custom_sum{instance=\"h\"} 8.25",
-            "hist_custom_count{instance=\"h\"} 11",
+            "hist_custom_bucket{instance=\"h\",dc=\"a\",job=\"nobody\",le=\"0.1\"} 3",
+            "hist_custom_bucket{instance=\"h\",dc=\"a\",job=\"nobody\",le=\"0.5\"} 3",
+            "hist_custom_bucket{instance=\"h\",dc=\"a\",job=\"nobody\",le=\"1e+06\"} 10",
+            "hist_custom_bucket{instance=\"h\",dc=\"a\",job=\"nobody\",le=\"+Inf\"} 11",
+            "hist_custom_sum{instance=\"h\",dc=\"a\",job=\"nobody\"} 8.25",
+            "hist_custom_count{instance=\"h\",dc=\"a\",job=\"nobody\"} 11",
         ]
     );
     let packed = [("Accept-Encoding", "gzip")];

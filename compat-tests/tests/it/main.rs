@@ -20,6 +20,7 @@ mod prometheus;
 mod query_limits;
 mod remote_read;
 mod remote_write_v2;
+mod senders;
 mod write_compliance;
 
 use std::path::PathBuf;
@@ -72,6 +73,7 @@ fn peer_trials() -> Vec<Trial> {
             trials.extend(native_histograms::trials(&peers));
             trials.extend(otlp::trials());
             trials.extend(remote_read::trials(&peers));
+            trials.extend(senders::trials(&peers));
             trials
         }
         Err(reason) if tenbin_compat_tests::peers::required() => {

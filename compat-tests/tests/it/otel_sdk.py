@@ -1,5 +1,6 @@
 """Sends metrics of every kind by the OpenTelemetry SDK to argv[1] (an OTLP/HTTP metrics URL), for
-argv[2] seconds, and fails when an export failed. Prints how much the counter was raised."""
+argv[2] seconds, and fails when an export failed for good; that one was tried again is only a warning.
+Prints how much the counter was raised."""
 
 import logging
 import sys
@@ -21,7 +22,7 @@ class Gather(logging.Handler):
         problems.append(self.format(record))
 
 
-logging.getLogger("opentelemetry").addHandler(Gather(logging.WARNING))
+logging.getLogger("opentelemetry").addHandler(Gather(logging.ERROR))
 
 exporter = OTLPMetricExporter(endpoint=sys.argv[1], compression=Compression.Gzip)
 reader = PeriodicExportingMetricReader(exporter, export_interval_millis=500)
