@@ -125,6 +125,13 @@ const ENDPOINTS: &[Endpoint] = &[
     ("/openapi.yaml", GET, "openapi_version", "This"),
     ("/write", POST, "", "Remote write"),
     ("/read", POST, "", "Remote read"),
+    ("/otlp/v1/metrics", POST, "", "OTLP metrics"),
+    (
+        "/import/prometheus",
+        POST,
+        "timestamp",
+        "Samples in the text format",
+    ),
     ("/admin/tsdb/flush", DO, "", "The head goes into blocks"),
     (
         "/admin/tsdb/compact",

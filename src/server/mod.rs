@@ -3,6 +3,7 @@
 pub mod buffers;
 pub mod compression;
 pub mod cors;
+pub mod drain;
 pub mod external_url;
 pub mod listener;
 pub mod live_config;

@@ -18,7 +18,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
 use super::paths::{not_found, plain_path, redirect, unrouted};
-use super::{App, compression, cors, methods, operations, same_origin, web_config};
+use super::{App, compression, cors, drain, methods, operations, same_origin, web_config};
 use crate::api::response::text_error;
 use crate::api::{
     admin, exemplars, features, federate, import, influx, labels, metadata, notifications, openapi,
@@ -62,6 +62,7 @@ pub fn router(app: &Arc<App>) -> Router {
             Arc::clone(app),
             web_config::guard::layer,
         ))
+        .layer(from_fn(drain::layer))
 }
 
 /// What is not under `/api/v1`, and that.

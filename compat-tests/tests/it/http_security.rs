@@ -19,6 +19,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("http_security::other_sites_operate_nothing", other_sites),
         Trial::test("http_security::origins_are_matched_whole", origins),
         Trial::test("http_security::secrets_are_shown_nowhere", secrets),
+        Trial::test(
+            "http_security::a_refused_body_costs_no_connection",
+            refused_bodies,
+        ),
         Trial::test("http_security::raw_targets_on_one_connection", raw_targets),
     ]
 }
@@ -411,6 +415,44 @@ fn raw_targets() -> Result<(), Failed> {
             .replace("\\u003e", ">");
         if got != expected {
             return Err(failed(format!("expected {expected}\n     got {got}")));
+        }
+    }
+    Ok(())
+}
+
+/// The connection stays when a request is refused before its body has come.
+fn refused_bodies() -> Result<(), Failed> {
+    use std::io::{Read, Write};
+    let directory = tempfile::tempdir()?;
+    let server = guarded(directory.path(), &[])?;
+    let mut stream = std::net::TcpStream::connect(address(&server))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20)))?;
+    let right = format!("Authorization: {RIGHT}");
+    for (header, status) in [
+        ("X: y", 401),
+        (right.as_str(), 415),
+        ("X: y", 401),
+        (&right, 415),
+    ] {
+        let head = format!(
+            "POST /api/v1/write HTTP/1.1\r\nHost: a\r\n{header}\r\nContent-Type: image/png\r\n\
+             Content-Length: 100000\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes())?;
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        stream.write_all(&vec![b'x'; 100_000])?;
+        let mut answered = Vec::new();
+        while raw::parse(&answered, false).is_err() {
+            let mut buffer = [0; 4096];
+            match stream.read(&mut buffer)? {
+                0 => return Err(failed("the connection was closed")),
+                read => answered.extend_from_slice(&buffer[..read]),
+            }
+        }
+        let (answer, _) = raw::parse(&answered, false).map_err(failed)?;
+        if answer.status != status {
+            return Err(failed(format!("expected {status}: {answer:?}")));
         }
     }
     Ok(())

@@ -271,7 +271,12 @@ impl Lane {
     /// that what is older is still late and the log's next row has its base.
     pub(crate) fn delete(&mut self, id: u32, range: TimeRange) -> Result<Deleted, Malformed> {
         let mut deleted = Deleted::default();
-        let has_side = self.series[id as usize].has(HAS_SIDE);
+        let series = &mut self.series[id as usize];
+        let has_side = series.has(HAS_SIDE);
+        if range.contains(series.last_ms) {
+            // Also when a block has it: a sample of the same time is a new one then.
+            series.set(LAST_GONE, series.has(HAS_SAMPLES));
+        }
         if has_side {
             self.starts.remove_late(id, range);
         }
@@ -577,6 +582,10 @@ mod tests {
         assert_eq!(lane.series[id as usize].last_ms, 990);
         lane.drop_before(id, 1000).unwrap();
         assert_eq!((lane.first_ms(id), lane.chunk_count), (None, 0));
+        assert_eq!(lane.delete(id, TimeRange::new(20, 989)).unwrap().samples, 0);
+        assert!(!lane.series[id as usize].has(LAST_GONE));
+        assert_eq!(lane.delete(id, TimeRange::new(20, 990)).unwrap().samples, 0);
+        assert!(lane.series[id as usize].has(LAST_GONE), "it was in a block");
         assert_eq!(lane.labels(id).to_string(), "{__name__=\"up\", job=\"x\"}");
         assert_eq!(lane.remove_series(id), (1, 1));
         lane.shrink();

@@ -448,7 +448,7 @@ fn committed_choices_agree_with_a_map() {
 /// A leftover of a crash in the middle of a start took the manifest's place after the next crash.
 #[test]
 fn seeds_that_once_failed() {
-    for seed in [100_560, 110_614, 122_343, 131_548] {
+    for seed in [100_560, 110_614, 122_343, 131_548, 241_456] {
         run(Random::new(seed), 20, &mut [0; KINDS.len()]);
     }
 }
