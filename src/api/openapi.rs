@@ -125,12 +125,12 @@ const ENDPOINTS: &[Endpoint] = &[
     ("/openapi.yaml", GET, "openapi_version", "This"),
     ("/write", POST, "", "Remote write"),
     ("/read", POST, "", "Remote read"),
-    ("/otlp/v1/metrics", POST, "", "OTLP metrics"),
+    ("/otlp/v1/metrics", POST, "", "Metrics from OpenTelemetry"),
     (
         "/import/prometheus",
         POST,
-        "timestamp",
-        "Samples in the text format",
+        "timestamp extra_label",
+        "Exposition text or OpenMetrics",
     ),
     ("/admin/tsdb/flush", DO, "", "The head goes into blocks"),
     (

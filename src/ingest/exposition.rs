@@ -13,7 +13,7 @@ use tenbin_model::{METRIC_NAME, Sample};
 
 use super::DecodeError;
 use super::batch::Batch;
-use super::lines::Problems;
+use super::lines::{Problems, check_parts};
 
 /// What the lines are read with.
 #[derive(Debug, Clone)]
@@ -239,6 +239,7 @@ fn braces<'a>(mut rest: &'a str, labels: &mut Labels<'a>) -> Result<&'a str, Str
         if let Some(after) = rest.strip_prefix('}') {
             return Ok(after);
         }
+        check_parts(labels.len(), "labels")?;
         let (name, after, quoted) = match rest.strip_prefix('"') {
             Some(text) => {
                 let (name, after) = quoted_text(text).ok_or("a quoted name has no end")?;
@@ -439,6 +440,9 @@ mod tests {
         assert_eq!(problems.len(), 11, "{problems:#?}");
         assert_eq!(problems[0], "line 2: a value is missing");
         assert_eq!(problems[2], "line 4: a metric name is missing");
+        let many = format!("x{{{}}} 1", "a=\"\",".repeat(1001));
+        let (_, problems) = read_all(&many, &reading(false));
+        assert!(problems[0].contains("1000 labels"), "{problems:?}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tenbin_model::{METRIC_NAME, Sample};
 
 use super::DecodeError;
 use super::batch::Batch;
-use super::lines::Problems;
+use super::lines::{Problems, check_parts};
 
 /// What the lines are read with.
 #[derive(Debug, Clone)]
@@ -124,6 +124,7 @@ fn parse<'a>(line: &'a str, reading: &Reading<'_>) -> Result<Point<'a>, String> 
     let mut tags = Vec::new();
     let mut left = head[name_end..].strip_prefix(',');
     while let Some(text) = left {
+        check_parts(tags.len(), "tags")?;
         let end = find(text, b",", false).unwrap_or(text.len());
         let tag = &text[..end];
         let equals = find(tag, b"=", false).ok_or_else(|| format!("tag {tag:?} has no value"))?;
@@ -159,6 +160,7 @@ fn fields(text: &str) -> Result<Vec<(Cow<'_, str>, f64)>, String> {
     let mut found = Vec::new();
     let mut left = Some(text);
     while let Some(text) = left {
+        check_parts(found.len(), "fields")?;
         let end = find(text, b",", true).unwrap_or(text.len());
         let field = &text[..end];
         let equals = find(field, b"=", false);
@@ -281,6 +283,8 @@ mod tests {
         assert_eq!(problems.len(), 12, "{problems:#?}");
         assert_eq!(problems[0], "line 2: fields are missing");
         assert!(precision_ns("d").is_none());
+        let many = format!("m{} v=1", ",t=1".repeat(1001));
+        assert!(read_all(&many, "", "").1[0].contains("1000 tags"));
     }
 
     proptest! {

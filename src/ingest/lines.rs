@@ -3,6 +3,20 @@
 /// How many lines are spelled out.
 const MAX_SHOWN: usize = 16;
 
+/// Most labels or tags on one line, and most fields: what is listed takes more memory than as text.
+pub const MAX_PARTS: usize = 1000;
+
+/// Checks that a line with `count` parts of a kind may have one more.
+///
+/// # Errors
+/// Names the limit.
+pub fn check_parts(count: usize, what: &str) -> Result<(), String> {
+    if count < MAX_PARTS {
+        return Ok(());
+    }
+    Err(format!("more than {MAX_PARTS} {what}, which is the limit"))
+}
+
 /// Lines that could not be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {

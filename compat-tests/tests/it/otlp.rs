@@ -19,6 +19,7 @@ pub(crate) fn peerless_trials() -> Vec<Trial> {
     vec![
         Trial::test("otlp::statuses_texts_and_extras", alone),
         Trial::test("otlp::strategies_and_switches", configurations),
+        Trial::test("otlp::deltas_and_custom_buckets", deltas_and_custom_buckets),
     ]
 }
 
@@ -410,6 +411,53 @@ fn configurations() -> Result<(), Failed> {
     });
     let feature = ["--enable-feature=type-and-unit-labels"];
     check("otlp: {}\n", &feature, &typed)
+}
+
+/// What needs a feature and a key: deltas as they are, and histograms as native ones.
+fn deltas_and_custom_buckets() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("tenbin.yml");
+    std::fs::write(&file, "otlp: {convert_histograms_to_nhcb: true}\n")?;
+    let flag = format!("--config.file={}", file.display());
+    let feature = "--enable-feature=otlp-native-delta-ingestion";
+    let server = Tenbin::start(&tenbin(), directory.path(), &[&flag, feature]).map_err(failed)?;
+    let client = Client::default();
+    let now = now_ns() - 20_000_000_000;
+    let time = now.to_string();
+    let later = (now + 5_000_000_000).to_string();
+    let delta = json!({"name": "jobs", "description": "Since the last.", "sum": {"aggregationTemporality": 1, "isMonotonic": true, "dataPoints": [
+        {"timeUnixNano": time, "asInt": "5"}, {"timeUnixNano": later, "asInt": "3"}]}});
+    let buckets = json!({"name": "sizes", "exponentialHistogram": {"aggregationTemporality": 1, "dataPoints": [
+        {"timeUnixNano": time, "scale": 1, "count": "3", "sum": 4, "positive": {"offset": 0, "bucketCounts": ["3"]}}]}});
+    let unsaid =
+        json!({"name": "unsaid", "sum": {"dataPoints": [{"timeUnixNano": time, "asInt": "5"}]}});
+    let all = metrics(now).into_iter();
+    let latency: Vec<Value> = all.filter(|m| m["name"] == "latency").collect();
+    let good = request(&service(), &[delta, buckets, latency[0].clone()]);
+    let answer = post(&client, &server.url, &good)?;
+    assert_eq!((answer.status, answer.text().as_str()), (200, ""));
+    let answer = post(&client, &server.url, &request(&[], &[unsaid]))?;
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    let at_s = (now / 1_000_000_000 + 6).to_string();
+    let ask = |query: &str| {
+        let url = format!(
+            "{}/api/v1/query?{}",
+            server.url,
+            form(&[("query", query), ("time", &at_s)])
+        );
+        client
+            .get(&url)
+            .map(|a| a.json()["data"]["result"].to_string())
+            .map_err(failed)
+    };
+    assert!(ask("sum_over_time(jobs_total[1m])")?.contains("\"8\""));
+    assert!(ask("histogram_count(sizes)")?.contains("\"3\""));
+    let latency = ask("histogram_count(latency_seconds{route=\"/\"})")?;
+    assert!(latency.contains("\"11\""), "{latency}");
+    let url = format!("{}/api/v1/metadata?metric=jobs_total", server.url);
+    let metadata = client.get(&url).map_err(failed)?.text();
+    assert!(metadata.contains("\"unknown\""), "{metadata}");
+    Ok(())
 }
 
 /// VictoriaMetrics has a translation of its own, with the same rules for names.

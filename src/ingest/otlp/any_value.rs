@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::super::protobuf::{Walker, WireError, wire};
-use super::OtlpError;
+use super::{MAX_ATTRIBUTES, OtlpError, check_room};
 
 /// How deep lists and maps may nest.
 const MAX_DEPTH: u32 = 32;
@@ -192,14 +192,17 @@ fn push_json(out: &mut String, message: &[u8], depth: u32) -> Result<Json, OtlpE
 }
 
 /// The messages in field 1.
-fn items(message: &[u8]) -> Result<Vec<&[u8]>, WireError> {
+fn items(message: &[u8]) -> Result<Vec<&[u8]>, OtlpError> {
     let mut items = Vec::new();
     let mut walker = Walker::new(message);
     while !walker.is_done() {
         let tag = walker.tag()?;
         match (tag.field, tag.wire_type) {
-            (1, wire::BYTES) => items.push(walker.bytes()?),
-            (1, _) => return Err(walker.wrong_type(tag)),
+            (1, wire::BYTES) => {
+                check_room(items.len(), MAX_ATTRIBUTES, "values")?;
+                items.push(walker.bytes()?);
+            }
+            (1, _) => return Err(walker.wrong_type(tag).into()),
             _ => walker.skip(tag)?,
         }
     }
@@ -265,6 +268,20 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("nest deeper")
+        );
+    }
+
+    #[test]
+    fn long_lists_are_refused() {
+        let mut value = Vec::new();
+        put::message(&mut value, 5, |o| {
+            (0..5000).for_each(|_| put::message(o, 1, |_| ()));
+        });
+        assert!(
+            text(&value)
+                .unwrap_err()
+                .to_string()
+                .contains("4096 values")
         );
     }
 }

@@ -9,6 +9,7 @@ use tenbin_model::write::MAX_EXEMPLAR_LABEL_CHARS;
 use super::any_value::{self, attribute};
 use super::labels::Failure;
 use super::point::to_ms;
+use super::{MAX_ATTRIBUTES, check_room};
 use crate::ingest::protobuf::{Walker, wire};
 
 /// A translated exemplar.
@@ -51,7 +52,10 @@ fn exemplar(message: &[u8]) -> Result<Exemplar, Failure> {
             (4, wire::BYTES) => span = walker.bytes()?,
             (5, wire::BYTES) => trace = walker.bytes()?,
             (6, wire::FIXED64) => value = Some(walker.fixed64()? as i64 as f64),
-            (7, wire::BYTES) => attributes.push(attribute(walker.bytes()?)?),
+            (7, wire::BYTES) => {
+                check_room(attributes.len(), MAX_ATTRIBUTES, "attributes")?;
+                attributes.push(attribute(walker.bytes()?)?);
+            }
             (2..=7, _) => return Err(walker.wrong_type(tag).into()),
             _ => walker.skip(tag)?,
         }

@@ -47,6 +47,22 @@ impl From<DecodeError> for OtlpError {
     }
 }
 
+/// Most parts of one kind in a part of a message: what is listed takes more memory than on the wire.
+const MAX_PARTS: usize = 1 << 20;
+
+/// Most attributes of a point, resource or scope, and most values in a list or map of one.
+const MAX_ATTRIBUTES: usize = 4096;
+
+/// Checks that a list of `count` may take one more.
+fn check_room(count: usize, limit: usize, what: &str) -> Result<(), OtlpError> {
+    if count < limit {
+        return Ok(());
+    }
+    Err(OtlpError::Limit(format!(
+        "more than {limit} {what} in one place, which is the limit"
+    )))
+}
+
 fn utf8(bytes: &[u8]) -> Result<&str, OtlpError> {
     let text = std::str::from_utf8(bytes);
     text.map_err(|_| OtlpError::Decode("a name or value is not valid UTF-8".to_owned()))

@@ -7,9 +7,9 @@
 //! bucket_counts=2}, SummaryDataPoint{start=2, time=3, count=4, sum=5, quantile_values=6,
 //! attributes=7, flags=8}, ValueAtQuantile{quantile=1, value=2}. Times are nanoseconds.
 
-use super::OtlpError;
 use super::any_value::{Attribute, attribute};
 use super::buckets::{Dense, MAX_BUCKETS};
+use super::{MAX_ATTRIBUTES, MAX_PARTS, OtlpError, check_room};
 use crate::ingest::protobuf::{Tag, Walker, WireError, wire};
 
 /// Nanoseconds to milliseconds.
@@ -71,9 +71,11 @@ impl<'a> Common<'a> {
             (2, wire::FIXED64) => self.start_ms = to_ms(walker.fixed64()?),
             (3, wire::FIXED64) => self.time_ms = to_ms(walker.fixed64()?),
             (field, wire::BYTES) if field == fields.attributes => {
+                check_room(self.attributes.len(), MAX_ATTRIBUTES, "attributes")?;
                 self.attributes.push(attribute(walker.bytes()?)?);
             }
             (field, wire::BYTES) if field == fields.exemplars => {
+                check_room(self.exemplars.len(), MAX_PARTS, "exemplars")?;
                 self.exemplars.push(walker.bytes()?);
             }
             (field, wire::VARINT) if field == fields.flags => {

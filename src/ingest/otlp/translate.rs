@@ -19,7 +19,7 @@ use super::labels::{Failure, IDENTITY, LabelSet, Labeler, ResourceLabels};
 use super::names::{MetricNamer, NameKind, unit_name};
 use super::point::{Common, Explicit, Exponential, Number, Summary};
 use super::settings::OtlpSettings;
-use super::{OtlpError, utf8};
+use super::{MAX_ATTRIBUTES, MAX_PARTS, OtlpError, check_room, utf8};
 use crate::ingest::batch::Batch;
 use crate::ingest::protobuf::{Walker, wire};
 use crate::limits::WriteLimits;
@@ -93,6 +93,7 @@ fn messages(message: &[u8], field: u32) -> Result<Vec<&[u8]>, OtlpError> {
         if tag.field != field {
             walker.skip(tag)?;
         } else if tag.wire_type == wire::BYTES {
+            check_room(found.len(), MAX_PARTS, "messages")?;
             found.push(walker.bytes()?);
         } else {
             return Err(walker.wrong_type(tag).into());
@@ -169,7 +170,10 @@ impl<'a> Metric<'a> {
         while !walker.is_done() {
             let tag = walker.tag()?;
             match (tag.field, tag.wire_type) {
-                (1, wire::BYTES) => self.points.push(walker.bytes()?),
+                (1, wire::BYTES) => {
+                    check_room(self.points.len(), MAX_PARTS, "points")?;
+                    self.points.push(walker.bytes()?);
+                }
                 (2, wire::VARINT) => self.temporality = walker.varint()?,
                 (3, wire::VARINT) => self.monotonic = walker.varint()? != 0,
                 (1..=3, _) => return Err(walker.wrong_type(tag).into()),
@@ -244,6 +248,7 @@ impl Translator<'_, '_> {
         for resource in messages(message, 1)? {
             encoded.extend(messages(resource, 1)?);
         }
+        check_room(encoded.len(), MAX_ATTRIBUTES + 1, "attributes")?;
         let attributes = encoded.into_iter().map(attribute);
         let attributes: Vec<Attribute<'_>> = attributes.collect::<Result<_, _>>()?;
         let labels = self.labeler.resource(&attributes);
@@ -283,7 +288,10 @@ impl Translator<'_, '_> {
                         match (tag.field, tag.wire_type) {
                             (1, wire::BYTES) => name = utf8(scope.bytes()?)?,
                             (2, wire::BYTES) => version = utf8(scope.bytes()?)?,
-                            (3, wire::BYTES) => own.push(attribute(scope.bytes()?)?),
+                            (3, wire::BYTES) => {
+                                check_room(own.len(), MAX_ATTRIBUTES, "attributes")?;
+                                own.push(attribute(scope.bytes()?)?);
+                            }
                             _ => scope.skip(tag)?,
                         }
                     }

@@ -3,7 +3,7 @@
 use tenbin_compat_tests::histograms::Span;
 use tenbin_compat_tests::sender_v2::Histogram;
 
-use super::{Case, HOUR, MINUTE, Point, Refused, Series, Stored, StoredOnce};
+use super::{Case, HOUR, MINUTE, Point, Refused, Series, Stored, StoredOrOld};
 
 type Pairs = &'static [(&'static str, &'static str)];
 
@@ -278,7 +278,7 @@ pub(super) fn exemplar_cases() -> Vec<Case<'static>> {
             latency(-MINUTE, 0.15, "recent"),
             latency(0, 0.08, "current"),
         ],
-        expected: StoredOnce(3, 0, 3),
+        expected: StoredOrOld(3, 0, 3),
     });
     for (labels, good) in [
         (&[("job", "test")], false),
@@ -602,7 +602,7 @@ pub(super) fn combined_cases() -> Vec<Case<'static>> {
     old.exemplars
         .push((vec![("trace_id", "old")], 1.0, -30 * MINUTE));
     let new = Series::float(&[("__name__", "new_metric")], 2.0);
-    push("mixed times", vec![old, new], Stored(2, 0, 1));
+    push("mixed times", vec![old, new], StoredOrOld(2, 0, 1));
     cases
 }
 
