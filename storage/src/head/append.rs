@@ -405,16 +405,21 @@ impl Admission<'_> {
         if has_samples && at_ms == series.last_ms && !series.has(LAST_GONE) {
             return Place::Newest;
         }
-        let min_valid_ms = lane
-            .min_valid_ms
-            .max(self.newest_ms.saturating_sub(IN_ORDER_SPAN_MS));
         let newer = !has_samples || at_ms > series.last_ms;
-        if newer && at_ms >= min_valid_ms {
-            return Place::InOrder;
+        let span_from_ms = self.newest_ms.saturating_sub(IN_ORDER_SPAN_MS);
+        if newer && at_ms >= span_from_ms {
+            if at_ms >= lane.min_valid_ms {
+                return Place::InOrder;
+            }
+            // Chunks begin behind the last flush, but for its series the sample is in order: it is
+            // taken whatever the window is.
+            if lane.newest_late_ms(id).is_none_or(|late| at_ms >= late) {
+                return Place::Late;
+            }
         }
         let window_ms = self.terms.late_window_ms;
         if window_ms <= 0 {
-            return Place::Refused(if at_ms < min_valid_ms {
+            return Place::Refused(if at_ms < span_from_ms {
                 RejectReason::OutOfBounds
             } else {
                 RejectReason::OutOfOrder

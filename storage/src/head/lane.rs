@@ -366,6 +366,17 @@ impl Lane {
         Some(Stored::Float(values[at].to_bits()))
     }
 
+    /// Timestamp of the newest late sample of a series in memory.
+    pub(crate) fn newest_late_ms(&self, id: u32) -> Option<i64> {
+        if !self.series[id as usize].has(HAS_LATE) {
+            return None;
+        }
+        let floats = [self.late.of(id).last(), self.flushing_late.of(id).last()];
+        let floats = floats.into_iter().flatten().map(|sample| sample.0);
+        let histograms = self.histograms.late(id).iter().map(|point| point.at_ms);
+        floats.chain(histograms).max()
+    }
+
     /// Timestamp of the oldest in-order sample of a series in memory.
     pub(crate) fn first_ms(&self, id: u32) -> Option<i64> {
         let float = self.first_float_ms(id);

@@ -168,6 +168,31 @@ fn admission_follows_prometheus() {
         report.rejections.is_empty(),
         "another series may be an hour behind"
     );
+    db.flush().unwrap();
+    let verdict = |number: usize, ago_ms: i64, value: f64| {
+        let (report, _) = append(&db, &one(series(number), START_MS - ago_ms, value));
+        report.rejections.first().map(|(_, reason)| reason.clone())
+    };
+    assert_eq!(verdict(2, 3_600_000, 1.0), None, "also behind a flush");
+    assert_eq!(verdict(2, 1_000, 2.0), None);
+    assert_eq!(
+        verdict(1, 1_000, 2.0),
+        None,
+        "a series that was flushed goes on"
+    );
+    assert!(verdict(2, 2_000, 1.0).is_some(), "but in order");
+    assert_eq!(verdict(2, 1_000, 2.0), None, "the same again");
+    assert!(verdict(2, 1_000, 3.0).is_some());
+    assert!(verdict(1, 3_600_000, 2.0).is_some());
+    let times = |number: usize| -> Vec<i64> {
+        let contents = everything(&db);
+        let samples = &contents[&labels(&series(number)).to_string()];
+        samples.keys().map(|at_ms| START_MS - at_ms).collect()
+    };
+    assert_eq!(
+        (times(1), times(2)),
+        (vec![3_600_000, 1_000], vec![3_600_000, 1_000])
+    );
 }
 
 #[test]
