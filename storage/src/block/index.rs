@@ -223,6 +223,21 @@ impl LabelIndex for Block {
     }
 
     fn names(&self, within: Option<&Bitmap>, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        let all_pairs = self.names.last().map_or(0, |name| name.pairs.end);
+        if let Some(few) = within.filter(|w| w.cardinality() < u64::from(all_pairs)) {
+            let mut found = vec![false; self.names.len()];
+            for ordinal in few.iter() {
+                for pair in self.record(ordinal)?.pairs {
+                    let at = self.names.partition_point(|name| name.pairs.end <= pair);
+                    if let Some(found) = found.get_mut(at) {
+                        *found = true;
+                    }
+                }
+            }
+            let found = self.names.iter().zip(found).filter(|(_, found)| *found);
+            found.for_each(|(name, _)| each(&name.text));
+            return Ok(());
+        }
         for name in &self.names {
             for pair in name.pairs.clone() {
                 if self.touches(pair, within)? {

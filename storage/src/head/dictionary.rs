@@ -129,6 +129,16 @@ impl Dictionary {
         (&self.names[pair.name as usize].text, &pair.value)
     }
 
+    /// Pairs in use.
+    pub(crate) fn len(&self) -> usize {
+        self.pair_ids.len()
+    }
+
+    /// The text of a label name, by its number in [`Pair`].
+    pub(crate) fn name(&self, number: u32) -> &str {
+        &self.names[number as usize].text
+    }
+
     /// Names that a series has, in no order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
         self.names.iter().filter(|name| !name.pairs.is_empty())

@@ -1,5 +1,6 @@
 //! Reading from the head: matching, and copies of what a selection needs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use croaring::Bitmap;
@@ -137,7 +138,21 @@ impl LabelIndex for Lane {
         within: Option<&Bitmap>,
         each: &mut dyn FnMut(&str),
     ) -> Result<(), StoreError> {
-        for pair in self.dictionary.pairs_of(name) {
+        let pairs = self.dictionary.pairs_of(name);
+        if let Some(few) = within.filter(|w| w.cardinality() < pairs.len() as u64) {
+            // Cheaper to look at these series than at the postings of all values.
+            let name = pairs.first().map(|pair| self.dictionary.pair(*pair).name);
+            let mut found = BTreeSet::new();
+            for id in few.iter() {
+                let own = |pair: &u32| Some(self.dictionary.pair(*pair).name) == name;
+                found.extend(self.pairs(id).into_iter().find(own));
+            }
+            for pair in found {
+                each(&self.dictionary.pair(pair).value);
+            }
+            return Ok(());
+        }
+        for pair in pairs {
             if self.pair_touches(*pair, within) {
                 each(&self.dictionary.pair(*pair).value);
             }
@@ -146,6 +161,19 @@ impl LabelIndex for Lane {
     }
 
     fn names(&self, within: Option<&Bitmap>, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        let all_pairs = self.dictionary.len() as u64;
+        if let Some(few) = within.filter(|w| w.cardinality() < all_pairs) {
+            let mut found = BTreeSet::new();
+            for id in few.iter() {
+                for pair in self.pairs(id) {
+                    found.insert(self.dictionary.pair(pair).name);
+                }
+            }
+            for name in found {
+                each(self.dictionary.name(name));
+            }
+            return Ok(());
+        }
         for name in self.dictionary.names() {
             if name.pairs.iter().any(|p| self.pair_touches(*p, within)) {
                 each(&name.text);

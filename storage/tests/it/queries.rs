@@ -1,5 +1,7 @@
 //! Matchers, label lists, joins over head and blocks, admission.
 
+use std::collections::BTreeSet;
+
 use tenbin_model::write::{HistogramSample, RejectReason};
 use tenbin_model::{
     MatchOp, Matcher, Queryable, Sample, SampleBuffer, SelectHints, TimeRange, is_stale,
@@ -317,6 +319,17 @@ fn matchers_agree_with_a_plain_filter_in_head_and_blocks() {
                 let querier = db.querier(TimeRange::ALL).unwrap();
                 let values = querier.label_values("host", &matchers).unwrap();
                 assert_eq!(values.len(), expected.len(), "{name} {op:?} {pattern}");
+                let selected = || {
+                    let is_expected = |s: &&Pairs| expected.contains(&labels(s).to_string());
+                    all.iter().filter(is_expected).flatten()
+                };
+                let names: BTreeSet<&str> = selected().map(|(name, _)| name.as_str()).collect();
+                let found = querier.label_names(&matchers).unwrap();
+                assert_eq!(found, Vec::from_iter(names), "{name} {op:?} {pattern}");
+                let zones = selected().filter(|(name, _)| name == "zone");
+                let zones: BTreeSet<&str> = zones.map(|(_, value)| value.as_str()).collect();
+                let found = querier.label_values("zone", &matchers).unwrap();
+                assert_eq!(found, Vec::from_iter(zones), "{name} {op:?} {pattern}");
             }
         }
         db.flush().unwrap();
