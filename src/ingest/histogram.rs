@@ -38,6 +38,11 @@ fn zigzag(raw: u64) -> i64 {
     ((raw >> 1) as i64) ^ -((raw & 1) as i64)
 }
 
+/// A sint32; bits beyond 32 are dropped before it is decoded, as every protobuf library does.
+fn zigzag_32(raw: u64) -> i32 {
+    zigzag(u64::from(raw as u32)) as i32
+}
+
 fn double(walker: &mut Walker<'_>, tag: Tag) -> Result<f64, WireError> {
     if tag.wire_type != wire::FIXED64 {
         return Err(walker.wrong_type(tag));
@@ -94,7 +99,7 @@ fn push_span(
     while !message.is_done() {
         let tag = message.tag()?;
         match tag.field {
-            1 => span.offset = zigzag(varint(&mut message, tag)?) as i32,
+            1 => span.offset = zigzag_32(varint(&mut message, tag)?),
             2 => span.length = varint(&mut message, tag)? as u32,
             _ => message.skip(tag)?,
         }
@@ -123,7 +128,7 @@ impl Fields {
             1 => self.count_int = varint(walker, tag)?,
             2 => self.count_float = Some(double(walker, tag)?),
             3 => self.sum = double(walker, tag)?,
-            4 => self.schema = zigzag(varint(walker, tag)?) as i32,
+            4 => self.schema = zigzag_32(varint(walker, tag)?),
             5 => self.zero_threshold = double(walker, tag)?,
             6 => self.zero_count_int = varint(walker, tag)?,
             7 => self.zero_count_float = double(walker, tag)?,
@@ -290,6 +295,16 @@ mod tests {
                 start_timestamp: n.4,
             }
         })
+    }
+
+    #[test]
+    fn short_numbers_drop_what_is_too_long_for_them() {
+        // A sint32 of 35 bits: the upper three count for nothing, not even for the sign.
+        let message = [0x20, 0x83, 0x80, 0x80, 0x80, 0x70, 0x18, 0];
+        let theirs = PbHistogram::decode(&message[..6]).unwrap();
+        let ours = decode_histogram(&message[..6]).unwrap();
+        assert_eq!(ours.histogram.to_float().schema, theirs.schema);
+        assert_eq!(theirs.schema, -2);
     }
 
     proptest! {

@@ -103,8 +103,9 @@ fn zigzag(walker: &mut Walker<'_>, tag: Tag) -> Result<i32, WireError> {
     if tag.wire_type != wire::VARINT {
         return Err(walker.wrong_type(tag));
     }
-    let raw = walker.varint()?;
-    Ok(((raw >> 1) as i64 ^ -((raw & 1) as i64)) as i32)
+    // Bits beyond 32 are dropped first, as every protobuf library does.
+    let raw = walker.varint()? as u32;
+    Ok((raw >> 1) as i32 ^ -((raw & 1) as i32))
 }
 
 fn check_buckets(count: usize) -> Result<(), OtlpError> {
