@@ -1,5 +1,7 @@
 //! The series that have a label pair: a short sorted list, or a bitmap when there are many.
 
+use std::ops::Range;
+
 use croaring::Bitmap;
 
 /// Lists longer than this become bitmaps.
@@ -9,7 +11,23 @@ const MAX_LISTED: usize = 16;
 #[derive(Debug)]
 pub(crate) enum Postings {
     Listed(Vec<u32>),
-    Bitmap(Bitmap),
+    Many(Box<Many>),
+}
+
+/// A bitmap, and ids that came one behind the other since: the series of a target share most of
+/// their pairs and come together, so most ids only move the end of the run.
+#[derive(Debug)]
+pub(crate) struct Many {
+    bitmap: Bitmap,
+    run: Range<u32>,
+}
+
+impl Many {
+    /// Puts the run into the bitmap.
+    fn settle(&mut self) {
+        self.bitmap.add_range(self.run.clone());
+        self.run = 0..0;
+    }
 }
 
 impl Default for Postings {
@@ -26,13 +44,19 @@ impl Postings {
                     if ids.len() < MAX_LISTED {
                         ids.insert(at, id);
                     } else {
-                        let mut bitmap = Bitmap::of(ids);
-                        bitmap.add(id);
-                        *self = Self::Bitmap(bitmap);
+                        let many = Many {
+                            bitmap: Bitmap::of(ids),
+                            run: id..id + 1,
+                        };
+                        *self = Self::Many(Box::new(many));
                     }
                 }
             }
-            Self::Bitmap(bitmap) => bitmap.add(id),
+            Self::Many(many) if many.run.end == id => many.run.end += 1,
+            Self::Many(many) => {
+                many.settle();
+                many.run = id..id + 1;
+            }
         }
     }
 
@@ -45,9 +69,10 @@ impl Postings {
                 }
                 ids.is_empty()
             }
-            Self::Bitmap(bitmap) => {
-                bitmap.remove(id);
-                bitmap.is_empty()
+            Self::Many(many) => {
+                many.settle();
+                many.bitmap.remove(id);
+                many.bitmap.is_empty()
             }
         }
     }
@@ -55,7 +80,11 @@ impl Postings {
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Listed(ids) => ids.len() as u64,
-            Self::Bitmap(bitmap) => bitmap.cardinality(),
+            Self::Many(many) => {
+                // An id may be in both.
+                let twice = many.bitmap.range_cardinality(many.run.clone());
+                many.bitmap.cardinality() + many.run.len() as u64 - twice
+            }
         }
     }
 
@@ -63,14 +92,19 @@ impl Postings {
     pub(crate) fn intersects(&self, other: &Bitmap) -> bool {
         match self {
             Self::Listed(ids) => ids.iter().any(|id| other.contains(*id)),
-            Self::Bitmap(bitmap) => bitmap.intersect(other),
+            Self::Many(many) => {
+                many.bitmap.intersect(other) || other.range_cardinality(many.run.clone()) > 0
+            }
         }
     }
 
     pub(crate) fn add_to(&self, target: &mut Bitmap) {
         match self {
             Self::Listed(ids) => target.add_many(ids),
-            Self::Bitmap(bitmap) => target.or_inplace(bitmap),
+            Self::Many(many) => {
+                target.or_inplace(&many.bitmap);
+                target.add_range(many.run.clone());
+            }
         }
     }
 }

@@ -24,6 +24,12 @@ use crate::wal::row::Row;
 /// Slots that are found together.
 const PAGE: u32 = 16;
 
+/// Ids whose pages are found together; few, since ids may be anything.
+const REGION: u32 = 1 << 12;
+
+/// Pages of a region.
+const PAGES: usize = (REGION / PAGE) as usize;
+
 /// A label pair as one segment defines it.
 struct Symbol {
     name: Box<str>,
@@ -56,9 +62,11 @@ const UNDEFINED: Slot = Slot {
 #[derive(Default)]
 struct Definitions {
     symbols: HashMap<u32, Symbol, foldhash::fast::RandomState>,
-    /// Place in `slots` by id / [`PAGE`].
-    pages: HashMap<u32, usize, foldhash::fast::RandomState>,
-    last_page: Option<(u32, usize)>,
+    /// By id / [`REGION`]: place in `regions`.
+    region_places: HashMap<u32, usize, foldhash::fast::RandomState>,
+    last_region: Option<(u32, usize)>,
+    /// Places in `slots` of the pages of a region, or [`NONE`].
+    regions: Vec<Box<[u32; PAGES]>>,
     slots: Paged<[Slot; PAGE as usize], 256>,
     arena: LabelArena,
 }
@@ -66,26 +74,35 @@ struct Definitions {
 impl Definitions {
     #[inline]
     fn slot(&mut self, id: u32) -> Option<&mut Slot> {
-        let page = id / PAGE;
-        let at = match self.last_page {
-            Some((last, at)) if last == page => at,
+        let number = id / REGION;
+        let region = match self.last_region {
+            Some((last, at)) if last == number => at,
             _ => {
-                let at = *self.pages.get(&page)?;
-                self.last_page = Some((page, at));
+                let at = *self.region_places.get(&number)?;
+                self.last_region = Some((number, at));
                 at
             }
         };
-        let slot = &mut self.slots[at][(id % PAGE) as usize];
+        let page = self.regions[region][(id % REGION / PAGE) as usize];
+        if page == NONE {
+            return None;
+        }
+        let slot = &mut self.slots[page as usize][(id % PAGE) as usize];
         (slot.pairs != NONE).then_some(slot)
     }
 
     fn define(&mut self, id: u32, pairs: &[u32]) {
-        let slots = &mut self.slots;
-        let at = *self.pages.entry(id / PAGE).or_insert_with(|| {
-            slots.push([UNDEFINED; PAGE as usize]);
-            slots.len() - 1
+        let regions = &mut self.regions;
+        let region = *self.region_places.entry(id / REGION).or_insert_with(|| {
+            regions.push(Box::new([NONE; PAGES]));
+            regions.len() - 1
         });
-        slots[at][(id % PAGE) as usize] = Slot {
+        let page = &mut regions[region][(id % REGION / PAGE) as usize];
+        if *page == NONE {
+            *page = self.slots.len() as u32;
+            self.slots.push([UNDEFINED; PAGE as usize]);
+        }
+        self.slots[*page as usize][(id % PAGE) as usize] = Slot {
             pairs: self.arena.push(pairs),
             ..UNDEFINED
         };
