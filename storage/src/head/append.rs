@@ -341,7 +341,6 @@ impl Head {
                 }
             };
             self.tables.insert_identity(new.key_hash, at);
-            self.series_count.fetch_add(1, Ordering::Relaxed);
             self.lane_series[home as usize].fetch_add(1, Ordering::Relaxed);
             count(&self.counters.series_created, 1);
             created.push(Some(at));

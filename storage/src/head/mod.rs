@@ -17,6 +17,7 @@ pub(crate) mod journal;
 pub(crate) mod label_arena;
 pub(crate) mod lane;
 pub(crate) mod late;
+mod own_line;
 pub(crate) mod paged;
 pub(crate) mod postings;
 pub(crate) mod read;
@@ -31,6 +32,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use self::homes::Homes;
 use self::lane::Lane;
+use self::own_line::OwnLine;
 use self::tables::Tables;
 use crate::exemplars::Exemplars;
 use crate::metadata::MetadataStore;
@@ -99,9 +101,8 @@ pub(crate) struct Head {
     seed: u64,
     /// Newest timestamp ever admitted, flushed ones included; `i64::MIN` when there is none.
     newest_ms: AtomicI64,
-    series_count: AtomicU64,
-    /// The same by lane.
-    lane_series: Vec<AtomicU64>,
+    /// Series of each lane.
+    lane_series: Vec<OwnLine<AtomicU64>>,
     homes: Homes,
     pub(crate) counters: HeadCounters,
     pub(crate) exemplars: Exemplars,
@@ -118,8 +119,7 @@ impl Head {
             limits,
             seed: std::hash::RandomState::new().build_hasher().finish(),
             newest_ms: AtomicI64::new(i64::MIN),
-            series_count: AtomicU64::new(0),
-            lane_series: (0..lane_count.max(1)).map(|_| AtomicU64::new(0)).collect(),
+            lane_series: (0..lane_count.max(1)).map(|_| OwnLine::default()).collect(),
             homes: Homes::new(lane_count.max(1)),
             counters: HeadCounters::default(),
             exemplars: Exemplars::new(limits.max_exemplars, limits.exemplar_window_ms),
@@ -150,7 +150,8 @@ impl Head {
     }
 
     pub(crate) fn series_count(&self) -> u64 {
-        self.series_count.load(Ordering::Relaxed)
+        let lanes = self.lane_series.iter();
+        lanes.map(|lane| lane.load(Ordering::Relaxed)).sum()
     }
 
     /// Removes a series whose samples are all in blocks. The lane is locked by the caller.
@@ -163,7 +164,6 @@ impl Head {
         };
         self.tables.remove_identity(key_hash, at);
         self.tables.remove_canonical(hash);
-        self.series_count.fetch_sub(1, Ordering::Relaxed);
         self.lane_series[lane.number as usize].fetch_sub(1, Ordering::Relaxed);
         self.counters.series_evicted.fetch_add(1, Ordering::Relaxed);
     }
@@ -184,7 +184,6 @@ impl Head {
             Ok(at) => at,
             Err(known) => return known,
         };
-        self.series_count.fetch_add(1, Ordering::Relaxed);
         self.lane_series[lane.number as usize].fetch_add(1, Ordering::Relaxed);
         at
     }

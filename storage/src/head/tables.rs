@@ -6,6 +6,7 @@ use hashbrown::hash_table::Entry;
 use parking_lot::Mutex;
 
 use super::SeriesRef;
+use super::own_line::OwnLine;
 
 const SHARDS: usize = 64;
 
@@ -36,8 +37,8 @@ pub(crate) struct Tables {
     /// Shards differ in size by up to two, so that they do not all double at the same time: the
     /// memory of the whole grows evenly.
     shard_of: Box<[u8]>,
-    identities: Vec<Mutex<HashTable<Identity>>>,
-    canonicals: Vec<Mutex<HashTable<Canonical>>>,
+    identities: Vec<OwnLine<Mutex<HashTable<Identity>>>>,
+    canonicals: Vec<OwnLine<Mutex<HashTable<Canonical>>>>,
 }
 
 fn parts(hash: u128) -> [u32; 3] {
@@ -64,8 +65,8 @@ impl Tables {
         Self {
             lanes,
             shard_of: shard_of.into(),
-            identities: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            canonicals: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            identities: (0..SHARDS).map(|_| OwnLine::default()).collect(),
+            canonicals: (0..SHARDS).map(|_| OwnLine::default()).collect(),
         }
     }
 

@@ -66,7 +66,7 @@ struct Definitions {
     region_places: HashMap<u32, usize, foldhash::fast::RandomState>,
     last_region: Option<(u32, usize)>,
     /// Places in `slots` of the pages of a region, or [`NONE`].
-    regions: Vec<Box<[u32; PAGES]>>,
+    regions: Vec<[u32; PAGES]>,
     slots: Paged<[Slot; PAGE as usize], 256>,
     arena: LabelArena,
 }
@@ -94,7 +94,7 @@ impl Definitions {
     fn define(&mut self, id: u32, pairs: &[u32]) {
         let regions = &mut self.regions;
         let region = *self.region_places.entry(id / REGION).or_insert_with(|| {
-            regions.push(Box::new([NONE; PAGES]));
+            regions.push([NONE; PAGES]);
             regions.len() - 1
         });
         let page = &mut regions[region][(id % REGION / PAGE) as usize];
