@@ -23,7 +23,7 @@ use mix::{Query, Size, Span, queries};
 /// Ready-made sets of settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Preset {
-    /// 1,000 series of each big metric: under a minute.
+    /// 1,000 series of each big metric: one to three minutes.
     Quick,
     /// 10,000 series of each big metric.
     Full,
