@@ -282,6 +282,26 @@ impl WriteRequest for Batch<'_> {
 }
 
 #[cfg(test)]
+impl Batch<'_> {
+    /// Every series with its first sample, for the tests of the readers: `name=value,... value time`.
+    pub(super) fn texts(&self) -> Vec<String> {
+        let mut labels = Vec::new();
+        let text = |entry| {
+            self.labels(entry, &mut labels).unwrap();
+            let labels: Vec<String> = labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
+            let sample = self.samples(entry)[0];
+            format!(
+                "{} {} {}",
+                labels.join(","),
+                sample.value,
+                sample.timestamp_ms
+            )
+        };
+        (0..self.len()).map(text).collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

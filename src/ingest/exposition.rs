@@ -359,19 +359,7 @@ mod tests {
             Ok(problems) => problems.lines(),
             Err(error) => vec![error.to_string()],
         };
-        let mut labels = Vec::new();
-        let series = (0..batch.len()).map(|entry| {
-            batch.labels(entry, &mut labels).unwrap();
-            let labels: Vec<String> = labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
-            let sample = batch.samples(entry)[0];
-            format!(
-                "{} {} {}",
-                labels.join(","),
-                sample.value,
-                sample.timestamp_ms
-            )
-        });
-        (series.collect(), problems)
+        (batch.texts(), problems)
     }
 
     #[test]

@@ -224,7 +224,6 @@ mod tests {
     use super::*;
     use crate::limits::WriteLimits;
     use proptest::prelude::*;
-    use tenbin_model::write::WriteRequest;
 
     fn read_all(text: &str, database: &str, precision: &str) -> (Vec<String>, Vec<String>) {
         let limits = WriteLimits::default();
@@ -235,19 +234,7 @@ mod tests {
             database,
         };
         let problems = read(text.as_bytes(), &reading, &mut batch).unwrap().lines();
-        let mut labels = Vec::new();
-        let series = (0..batch.len()).map(|entry| {
-            batch.labels(entry, &mut labels).unwrap();
-            let labels: Vec<String> = labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
-            let sample = batch.samples(entry)[0];
-            format!(
-                "{} {} {}",
-                labels.join(","),
-                sample.value,
-                sample.timestamp_ms
-            )
-        });
-        (series.collect(), problems)
+        (batch.texts(), problems)
     }
 
     #[test]
