@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 
-use crate::codec::bytes::{Cursor, put_uvarint};
+use crate::codec::bytes::{Cursor, put_uvarint, uvarint_len};
 
 /// Bytes of a page, unless one series needs more.
 const PAGE: usize = 64 << 10;
@@ -56,9 +56,8 @@ impl LabelArena {
     /// Says that the run at a place belongs to nobody any more.
     pub(crate) fn forget(&mut self, at: u32) {
         let pairs = self.pairs(at);
-        let bytes = |number: u32| (38 - (number | 1).leading_zeros() as usize) / 7;
-        let in_pairs: usize = pairs.iter().map(|pair| bytes(*pair)).sum();
-        self.garbage += bytes(pairs.len() as u32) + in_pairs;
+        let in_pairs = pairs.iter().map(|pair| uvarint_len(u64::from(*pair)));
+        self.garbage += uvarint_len(pairs.len() as u64) + in_pairs.sum::<usize>();
     }
 
     /// Whether most bytes belong to nobody.
