@@ -5,7 +5,8 @@
 
 use crate::ast::Expr;
 use crate::print::{
-    print, push_aggregate_head, push_operation, push_operator, push_subquery_suffix, sign,
+    escape_replacement, print, push_aggregate_head, push_operation, push_operator,
+    push_subquery_suffix, sign,
 };
 
 /// The longest line that is not broken, in bytes.
@@ -20,7 +21,7 @@ pub fn prettify(expr: &Expr) -> String {
 /// As [`prettify`], with lines broken from another width on.
 #[must_use]
 pub fn prettify_to_width(expr: &Expr, max_line_bytes: usize) -> String {
-    pretty(expr, 0, max_line_bytes)
+    escape_replacement(pretty(expr, 0, max_line_bytes))
 }
 
 fn indent(level: usize) -> String {

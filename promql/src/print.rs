@@ -5,7 +5,8 @@
 //! matchers (sorted here), an empty `by ()`, and durations below a millisecond. Two texts do
 //! not parse back, in Prometheus neither: `a offset (1m) @ 1 + b` is printed with the offset last,
 //! and a duration in parentheses goes on with the operator behind it; `Inf ^ 2` is printed as
-//! `+Inf ^ 2`, where the sign applies to the power.
+//! `+Inf ^ 2`, where the sign applies to the power. A replacement character is written as an
+//! escape, where Prometheus prints the bare character that its own lexer then refuses.
 //! Source: Prometheus 3.14 `promql/parser/printer.go`.
 
 use tenbin_model::labels::is_legacy_label_name;
@@ -25,7 +26,15 @@ use crate::parser::literal::quoted_bytes;
 pub fn print(expr: &Expr) -> String {
     let mut out = String::new();
     push_expr(&mut out, expr);
-    out
+    escape_replacement(out)
+}
+
+/// U+FFFD as an escape: only quoted strings can hold it, and the lexer refuses it bare.
+pub(crate) fn escape_replacement(text: String) -> String {
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return text.replace(char::REPLACEMENT_CHARACTER, "\\ufffd");
+    }
+    text
 }
 
 pub(crate) fn push_expr(out: &mut String, expr: &Expr) {
