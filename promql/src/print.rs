@@ -2,10 +2,12 @@
 //!
 //! The text is Prometheus' to the byte: the API returns it, rules are shown by it, and its own
 //! tests re-parse it. Parsing it again gives the same tree, except for spans, the order of
-//! matchers (sorted here), an empty `by ()`, and durations below a millisecond. Two texts do
-//! not parse back, in Prometheus neither: `a offset (1m) @ 1 + b` is printed with the offset last,
-//! and a duration in parentheses goes on with the operator behind it; `Inf ^ 2` is printed as
-//! `+Inf ^ 2`, where the sign applies to the power. A replacement character is written as an
+//! matchers (sorted here), an empty `by ()`, durations below a millisecond, and a plus sign between
+//! `offset` and a function. Three kinds of texts do not parse back, in Prometheus neither:
+//! `a offset (1m + 1) @ 1 + b` is printed with the offset last, which then goes on with the operator
+//! behind it; `a offset --5m * 2` without its signs, so that the offset ends before the operator;
+//! `Inf ^ 2` as `+Inf ^ 2`, where the sign applies to the power. (`comes_back` in
+//! `fuzz/src/promql_parse.rs` tells exactly these.) A replacement character is written as an
 //! escape, where Prometheus prints the bare character that its own lexer then refuses.
 //! Source: Prometheus 3.14 `promql/parser/printer.go`.
 

@@ -89,14 +89,30 @@ fn the_innermost_construct_with_a_text_explains_an_unexpected_token() {
             "a @ start x",
             "1:11: parse error: unexpected identifier \"x\" in @, expected timestamp",
         ),
-        (
-            "",
-            "unknown position: parse error: no expression found in input",
-        ),
         ("\n a $", "2:4: parse error: unexpected character: '$'"),
         ("(a))", "1:5: parse error: unexpected right parenthesis ')'"),
     ] {
         assert_eq!(error(text), expected, "{text}");
+    }
+}
+
+/// Prometheus reports no place for it: the place that is none is the start of any text, and unknown
+/// where there is no text.
+#[test]
+fn a_query_without_an_expression_fails_at_its_start() {
+    let none = "parse error: no expression found in input";
+    assert_eq!(error(""), format!("unknown position: {none}"));
+    for text in [
+        "   ",
+        "\t\n\n ",
+        "# comment",
+        "\n\n # comment",
+        "#",
+        "# a\n# b\n",
+    ] {
+        assert_eq!(error(text), format!("1:1: {none}"), "{text:?}");
+        let e = parse(text, &features()).unwrap_err();
+        assert_eq!((e.span.start, e.span.end), (0, 0), "{text:?}");
     }
 }
 

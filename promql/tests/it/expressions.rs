@@ -61,8 +61,8 @@ impl Expressions {
 
     fn number(&mut self) -> String {
         let numbers = [
-            "0", "1", "-1", "2.5", "1e3", "0x1f", "(Inf)", "(-Inf)", "NaN", "5m", "1h30m", "1e-7",
-            "1e21", "010", "1_000",
+            "0", "1", "-1", "2.5", "1e3", "0x1f", "Inf", "-Inf", "(+Inf)", "NaN", "5m", "1h30m",
+            "1e-7", "1e21", "010", "1_000",
         ];
         self.one(&numbers).to_owned()
     }
@@ -75,11 +75,12 @@ impl Expressions {
             return self.one(&durations).to_owned();
         }
         let (left, right) = (self.duration(depth - 1), self.duration(depth - 1));
-        match self.below(6) {
+        match self.below(8) {
             0 => format!("max_of({left}, {right})"),
             1 => format!("min_of({left}, {right})"),
             2 => format!("({left})"),
             3 => format!("-(-{left})"),
+            4 => format!("--{left}"),
             _ => {
                 let op = self.one(&["+", "-", "*", "/", "%", "^"]);
                 format!("{left} {op} {right}")
@@ -90,8 +91,10 @@ impl Expressions {
     /// `offset` and `@`, in either order.
     fn time(&mut self, depth: u32) -> String {
         let at = self.maybe(&[" @ 1", " @ 1.5", " @ -3", " @ start()", " @ end()"]);
-        let offset = match self.below(6) {
+        let offset = match self.below(8) {
             0 => format!(" offset ({})", self.duration(depth)),
+            3 => format!(" offset +({})", self.duration(depth)),
+            4 => format!(" offset --{}", self.duration(depth)),
             1 => self
                 .one(&[" offset 5m", " offset -1h", " offset 30"])
                 .to_owned(),
@@ -257,10 +260,6 @@ impl Expressions {
             let selector = self.selector();
             let extension = self.maybe(&[" smoothed"]);
             let time = self.time(2);
-            // The duration would go on with an operator behind it.
-            if time.contains("offset (") {
-                return format!("({selector}{extension}{time})");
-            }
             return format!("{selector}{extension}{time}");
         }
         match self.below(8) {

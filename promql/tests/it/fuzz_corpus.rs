@@ -3,7 +3,7 @@
 use std::path::Path;
 
 #[path = "../../../fuzz/src/promql_parse.rs"]
-mod promql_parse;
+pub(crate) mod promql_parse;
 
 /// Queries that between them use the whole grammar; they are the seeds.
 const SEEDS: [&str; 14] = [
