@@ -56,16 +56,78 @@ pub fn same_but(ours: &str, theirs: &str, allowed: &dyn Fn(f64, f64) -> bool) ->
     if ours == theirs {
         return true;
     }
-    let parts = |text: &str| -> Option<(String, Value)> {
-        let (head, body) = text.split_once('\n')?;
-        Some((head.to_owned(), serde_json::from_str(body).ok()?))
-    };
     match (parts(ours), parts(theirs)) {
         (Some((our_head, ours)), Some((their_head, theirs))) => {
             our_head == their_head && same_value(&ours, &theirs, allowed)
         }
         _ => false,
     }
+}
+
+/// Whether two normalised answers say the same, but for native histograms of which ours are theirs
+/// times a factor from 0 to 1, and one of them less than 1.
+#[must_use]
+pub fn same_but_smaller_histograms(ours: &str, theirs: &str) -> bool {
+    match (parts(ours), parts(theirs)) {
+        (Some((our_head, ours)), Some((their_head, theirs))) => {
+            let mut smaller = false;
+            our_head == their_head && same_but_smaller(&ours, &theirs, &mut smaller) && smaller
+        }
+        _ => false,
+    }
+}
+
+fn same_but_smaller(ours: &Value, theirs: &Value, smaller: &mut bool) -> bool {
+    match (ours, theirs) {
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && (a.iter().zip(b)).all(|(a, b)| same_but_smaller(a, b, smaller))
+        }
+        (Value::Object(a), Value::Object(b)) if a.contains_key("count") => {
+            same_value(ours, theirs, &|_, _| false)
+                || is_scaled(ours, theirs)
+                    .inspect(|_| *smaller = true)
+                    .is_some()
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && (a.iter())
+                    .all(|(key, a)| b.get(key).is_some_and(|b| same_but_smaller(a, b, smaller)))
+        }
+        _ => same_value(ours, theirs, &|_, _| false),
+    }
+}
+
+/// That our histogram is theirs times a factor below 1.
+fn is_scaled(ours: &Value, theirs: &Value) -> Option<()> {
+    const CLOSE: f64 = 1e-9;
+    let number = |value: &Value| value.as_str()?.parse::<f64>().ok();
+    let (our_count, their_count) = (number(&ours["count"])?, number(&theirs["count"])?);
+    let factor = our_count / their_count;
+    let scaled = |a: &Value, b: &Value| {
+        let (a, b) = (number(a)?, number(b)? * factor);
+        ((a - b).abs() <= CLOSE * a.abs().max(b.abs()).max(our_count.abs())).then_some(())
+    };
+    scaled(&ours["sum"], &theirs["sum"])?;
+    let no_bucket = Vec::new();
+    let buckets = |value: &'_ Value| value["buckets"].as_array().cloned();
+    let (a, b) = (
+        buckets(ours).unwrap_or_else(|| no_bucket.clone()),
+        buckets(theirs).unwrap_or(no_bucket),
+    );
+    if !(0.0..1.0).contains(&factor) || a.len() != b.len() {
+        return None;
+    }
+    for (a, b) in a.iter().zip(&b) {
+        ((0..3).all(|at| a[at] == b[at])).then_some(())?;
+        scaled(&a[3], &b[3])?;
+    }
+    Some(())
+}
+
+/// What comes before the body, and the body.
+fn parts(text: &str) -> Option<(String, Value)> {
+    let (head, body) = text.split_once('\n')?;
+    Some((head.to_owned(), serde_json::from_str(body).ok()?))
 }
 
 fn same_value(ours: &Value, theirs: &Value, allowed: &dyn Fn(f64, f64) -> bool) -> bool {
@@ -111,6 +173,23 @@ pub fn first_difference(ours: &str, theirs: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn histograms_may_be_smaller_by_one_factor() {
+        let answer = |count: &str, bucket: &str, float: &str| {
+            format!(
+                "200 json\n{{\"v\":[[1,{{\"count\":\"{count}\",\"sum\":\"{count}\",\"buckets\":[[0,\"1\",\"2\",\"{bucket}\"]]}}],[1,\"{float}\"]]}}"
+            )
+        };
+        let theirs = answer("-8", "-4", "7");
+        let smaller = |ours: &str| same_but_smaller_histograms(ours, &theirs);
+        assert!(smaller(&answer("-6", "-3", "7")));
+        assert!(!smaller(&theirs), "nothing differs");
+        assert!(!smaller(&answer("-6", "-3.1", "7")), "not one factor");
+        assert!(!smaller(&answer("-9", "-4.5", "7")), "greater");
+        assert!(!smaller(&answer("6", "3", "7")), "another sign");
+        assert!(!smaller(&answer("-6", "-3", "6")), "a float differs");
+    }
 
     #[test]
     fn only_the_last_digits_of_numbers_may_differ() {

@@ -4,8 +4,8 @@
 //! kinds of native ones, with resets, growing and changing layouts, gaps, and floats in between.
 //! One target dies and leaves staleness markers, one is late to come.
 
-use crate::generator::Random;
 use crate::histograms::{CUSTOM, Shape as Buckets, histogram, stale};
+use crate::random::Random;
 use crate::sender::{Label, TimeSeries, series};
 
 /// First sample of the data, milliseconds.

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::ledger::{Ledger, Load, check, now_ms};
-use crate::generator::Random;
 use crate::http::{Client, form};
 use crate::process::Tenbin;
+use crate::random::Random;
 
 /// Rounds between two checks of everything ever acknowledged.
 const FULL_CHECK: usize = 50;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::ledger::{Load, check};
 use super::mount::Mount;
-use crate::generator::Random;
 use crate::process::Tenbin;
+use crate::random::Random;
 
 /// What the rounds showed.
 #[derive(Debug, Clone, Copy, Default)]

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use super::ledger::now_ms;
-use crate::generator::Random;
 use crate::http::Client;
 use crate::process::Tenbin;
+use crate::random::Random;
 use crate::sender::{send, series};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;

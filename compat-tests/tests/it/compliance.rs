@@ -9,10 +9,10 @@
 use std::collections::BTreeSet;
 
 use libtest_mimic::{Failed, Trial};
-use tenbin_compat_tests::generator::Random;
 use tenbin_compat_tests::http::Client;
 use tenbin_compat_tests::peers::Peers;
 use tenbin_compat_tests::process::Tenbin;
+use tenbin_compat_tests::random::Random;
 use tenbin_compat_tests::sender::{TimeSeries, send, series};
 
 use super::differential::{Tally, start_prometheus};

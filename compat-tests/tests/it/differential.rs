@@ -3,8 +3,10 @@
 //!
 //! `TENBIN_DIFFERENTIAL=<n>` runs n valid and n/5 broken queries (default 5,000 and 1,000; fewer with
 //! features that are off by default), each valid one as an instant and as a range query; `TENBIN_SEED=<n>` chooses other ones,
-//! `TENBIN_SHOW=<n>` shows more than 25 differences.
+//! `TENBIN_SHOW=<n>` shows more than 25 differences. `TENBIN_QUERY=<query>` asks for this one query instead
+//! and shows both answers.
 
+mod ask;
 mod explained;
 mod fresh;
 
@@ -23,8 +25,9 @@ use tenbin_compat_tests::peers::Peers;
 use tenbin_compat_tests::process::{Process, Tenbin, free_port};
 use tenbin_compat_tests::sender::{TimeSeries, send};
 
-use self::explained::{explained_error, explained_names, explained_values};
-use self::fresh::{FRESH_TIMES, Fresh};
+use self::ask::Ask;
+use self::explained::{explain, explained_kept_names, explained_names};
+use self::fresh::Fresh;
 use super::{failed, tenbin};
 
 pub(crate) fn trials(peers: &Peers) -> Vec<Trial> {
@@ -145,8 +148,10 @@ fn random_queries(
         fresh: Some(Fresh::new(peers, directory.path(), features)),
         ..Tally::default()
     };
+    let only = std::env::var("TENBIN_QUERY").ok();
+    let count = if only.is_some() { 1 } else { count };
     for _ in 0..count {
-        let query = generator.query();
+        let query = only.clone().unwrap_or_else(|| generator.query());
         let end = (START_MS / 1000 + (SCRAPES - 3) * 15).to_string();
         let instant = [("query", query.as_str()), ("time", &end)];
         tally.compare(&client, &tenbin.url, &prometheus_url, "query", &instant);
@@ -182,104 +187,28 @@ pub(crate) struct Tally {
     differences: Vec<String>,
 }
 
-/// Both answers to a question.
-type Answers = (Result<Answer, String>, Result<Answer, String>);
-
-/// Asks both servers at an endpoint.
-type Ask<'a> = dyn Fn(&str, &[(&str, &str)]) -> Answers + 'a;
-
 /// The times that range queries ask about.
 const STEPS: std::ops::RangeInclusive<i64> =
     START_MS / 1000 - 30..=START_MS / 1000 + (SCRAPES - 3) * 15;
 
-/// Times a question is repeated.
-const TIMES: usize = 12;
-
-/// Whether 3.5 comes to our answer when it is asked again, or both agree when every instance is
-/// asked for alone, or so at every step: it reuses the memory of histograms that are still in a
-/// window.
-fn agree_again(ask: &Ask<'_>, path: &str, ours: &str, parameters: &[(&str, &str)]) -> bool {
-    // Other questions change what memory is at hand.
-    let churn = |at: usize| {
-        let range = ["nh_int[10m]", "nh_custom[3m]", "nh_float[1m]"][at % 3];
-        let query = format!("count(sum_over_time({range}))");
-        let _ = ask("query", &[("query", &query), ("time", "1700000855")]);
-    };
-    let agree = |path: &str, parameters: &[(&str, &str)]| {
-        (0..TIMES).any(|at| {
-            churn(at);
-            match ask(path, parameters) {
-                (Ok(ours), Ok(theirs)) => {
-                    same(&comparable(&ours), &comparable(&theirs))
-                        || explained_values(parameters[0].1, &ours, &theirs).is_some()
-                }
-                _ => false,
-            }
-        })
-    };
-    let again = (0..TIMES).any(|at| {
-        churn(at);
-        match ask(path, parameters) {
-            (_, Ok(theirs)) => same(ours, &comparable(&theirs)),
-            _ => false,
-        }
-    });
-    let alone_at = |query: &str, time: i64| {
-        let time = time.to_string();
-        agree("query", &[("query", query), ("time", &time)])
-    };
-    again
-        || (0..6).all(|number| {
-            let alone = of_instance(parameters[0].1, &format!("i{number}"));
-            let mut parameters = parameters.to_vec();
-            parameters[0].1 = &alone;
-            let mut steps = STEPS.step_by(37);
-            agree(path, &parameters)
-                || (path == "query_range" && steps.all(|time| alone_at(&alone, time)))
-        })
-}
-
 /// The answer without the annotations that contain one of the texts.
 fn without(answer: &Answer, known: &[&str]) -> String {
+    with_texts(answer, |texts| {
+        texts.retain(|text| !known.iter().any(|k| text.to_string().contains(k)));
+    })
+}
+
+/// The answer with its annotations changed.
+fn with_texts(answer: &Answer, change: impl Fn(&mut Vec<Value>)) -> String {
     let mut answer = answer.clone();
     let mut body = answer.json();
     for list in ["warnings", "infos"] {
         if let Some(texts) = body.get_mut(list).and_then(Value::as_array_mut) {
-            texts.retain(|text| !known.iter().any(|k| text.to_string().contains(k)));
+            change(texts);
         }
     }
     answer.body = body.to_string().into_bytes();
     comparable(&answer)
-}
-
-/// The query with every selector of native histograms limited to one instance.
-fn of_instance(query: &str, instance: &str) -> String {
-    let mut out = String::new();
-    let (mut rest, mut in_string, mut word) = (query, false, String::new());
-    let matcher = format!("instance=\"{instance}\"");
-    while let Some(c) = rest.chars().next() {
-        rest = &rest[c.len_utf8()..];
-        in_string ^= c == '"';
-        out.push(c);
-        if in_string || c == '"' {
-            word.clear();
-            continue;
-        }
-        if c == '{' {
-            out.push_str(&matcher);
-            out.push(',');
-        }
-        if c.is_alphanumeric() || c == '_' {
-            word.push(c);
-            let ends = !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-            if ends && word.starts_with("nh_") && !rest.starts_with('{') {
-                out.push_str(&format!("{{{matcher}}}"));
-            }
-        } else {
-            word.clear();
-        }
-    }
-    out
 }
 
 impl Tally {
@@ -292,95 +221,36 @@ impl Tally {
         path: &str,
         parameters: &[(&str, &str)],
     ) {
-        let ask = |path: &str, parameters: &[(&str, &str)]| {
-            let [ours, theirs] = [our_url, their_url]
-                .map(|base| client.post_form(&format!("{base}/api/v1/{path}"), parameters));
-            (ours, theirs)
-        };
-        let (ours, theirs) = match ask(path, parameters) {
-            (Ok(ours), Ok(theirs)) => (ours, theirs),
-            (ours, theirs) => {
-                self.differences
-                    .push(format!("{path} {parameters:?}: {ours:?} {theirs:?}"));
+        let ask = Ask::new(client, our_url, their_url);
+        let (ours, theirs) = match ask.both(path, parameters) {
+            Ok(answers) => answers,
+            Err(e) => {
+                self.differences.push(format!("{path} {parameters:?}: {e}"));
                 return;
             }
         };
         let (our_text, their_text) = (comparable(&ours), comparable(&theirs));
+        if std::env::var_os("TENBIN_QUERY").is_some() {
+            eprintln!("{path}\ntenbin: {our_text}\npeer: {their_text}");
+        }
         if same(&our_text, &their_text) {
             self.equal += 1;
             self.errors_equal += usize::from(ours.status != 200);
             return;
         }
-        let query = parameters[0].1;
-        let of_names = self
-            .delayed_names
-            .then(|| explained_names(path, query, &ours, &theirs));
-        let reason = if let Some(reason) = of_names.flatten() {
-            Some(reason)
-        } else if ours.status == 200 && theirs.status == 200 {
-            explained_values(query, &ours, &theirs).or_else(|| {
-                let over_windows = query.contains('[') && query.contains("nh");
-                (over_windows && agree_again(&ask, path, &our_text, parameters))
-                    .then_some("3.5 mixes histograms in windows up, differently from time to time")
-            })
-        } else {
-            explained_error(query, &ours, &theirs)
-        };
-        if let Some(reason) = reason {
-            *self.explained.entry(reason).or_default() += 1;
-            return;
+        let fresh = &mut self.fresh;
+        let mut reason = explain(&ask, fresh, path, parameters, &ours, &theirs);
+        if self.delayed_names && reason.is_none() {
+            reason = explained_names(path, parameters[0].1, &ours, &theirs)
+                .or_else(|| explained_kept_names(&ask, fresh, path, parameters));
         }
-        let succeeded = ours.status == 200 && theirs.status == 200;
-        if succeeded
-            && query.contains('[')
-            && query.contains("nh")
-            && self.agree_afresh(client, our_url, path, parameters)
-        {
-            let reason = "3.5 mixes histograms in windows up, but not right after its start";
+        if let Some(reason) = reason {
             *self.explained.entry(reason).or_default() += 1;
             return;
         }
         let place = first_difference(&our_text, &their_text);
         self.differences
             .push(format!("{path} {}\n{place}", parameters[0].1));
-    }
-
-    /// Whether a peer that was just started agrees about every instance alone, at every step: what
-    /// 3.5 mixes up comes from earlier queries.
-    fn agree_afresh(
-        &mut self,
-        client: &Client,
-        our_url: &str,
-        path: &str,
-        parameters: &[(&str, &str)],
-    ) -> bool {
-        let Some(fresh) = &mut self.fresh else {
-            return false;
-        };
-        let value = |name| parameters.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
-        let times: Vec<i64> = match value("time").and_then(|time| time.parse().ok()) {
-            Some(time) if path == "query" => vec![time],
-            _ => STEPS.step_by(37).collect(),
-        };
-        (0..FRESH_TIMES).any(|_| {
-            let Ok((_process, their_url)) = fresh.start() else {
-                return false;
-            };
-            (0..6).all(|number| {
-                let alone = of_instance(parameters[0].1, &format!("i{number}"));
-                times.iter().all(|time| {
-                    let time = time.to_string();
-                    let asked = [("query", alone.as_str()), ("time", &time)];
-                    let [ours, theirs] = [our_url, &their_url]
-                        .map(|base| client.post_form(&format!("{base}/api/v1/query"), &asked));
-                    let (Ok(ours), Ok(theirs)) = (ours, theirs) else {
-                        return false;
-                    };
-                    same(&comparable(&ours), &comparable(&theirs))
-                        || explained_values(&alone, &ours, &theirs).is_some()
-                })
-            })
-        })
     }
 
     /// Prints the figures; fails when there are differences.

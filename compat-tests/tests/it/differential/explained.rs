@@ -1,10 +1,17 @@
 //! Differences between 3.5 and 3.14, or between stores, that are no mistakes: each with its reason, as
 //! docs/COMPAT.md lists them.
 
-use tenbin_compat_tests::answers::{same, same_but};
+use tenbin_compat_tests::answers::{same, same_but, same_but_smaller_histograms};
+use tenbin_compat_tests::dataset::START_MS;
 use tenbin_compat_tests::http::Answer;
+use tenbin_compat_tests::rewrite::{
+    calls_of, counted_operands, subqueries_of, with_equalities_first, with_kept_names,
+    without_counted_values,
+};
 
-use super::{comparable, without};
+use super::ask::Ask;
+use super::fresh::Fresh;
+use super::{comparable, with_texts, without, without_metric_name};
 
 /// Differences that are not ours to mend: a part of the error text, and why.
 const EXPLAINED_ERRORS: &[(&str, &str)] = &[
@@ -67,6 +74,191 @@ pub(super) fn explained_error(query: &str, ours: &Answer, theirs: &Answer) -> Op
     known.next().map(|(_, why)| *why)
 }
 
+/// Why the answers to a question differ, if the reason is known. Asks more where the answers alone
+/// cannot tell.
+pub(super) fn explain(
+    ask: &Ask<'_>,
+    fresh: &mut Option<Fresh>,
+    path: &str,
+    parameters: &[(&str, &str)],
+    ours: &Answer,
+    theirs: &Answer,
+) -> Option<&'static str> {
+    let query = parameters[0].1;
+    if ours.status != 200 || theirs.status != 200 {
+        return explained_error(query, ours, theirs);
+    }
+    if let Some(reason) = explained_values(query, ours, theirs) {
+        return Some(reason);
+    }
+    if extrapolates_less(ask, path, parameters) {
+        return Some("3.14 extrapolates no histogram below a count of zero");
+    }
+    if spreads_nan(ask, path, parameters) {
+        return Some("3.14's mad_over_time is NaN when any sample is NaN");
+    }
+    if query.contains("absent") {
+        let reordered = with_equalities_first(query);
+        let mut parameters = parameters.to_vec();
+        parameters[0].1 = &reordered;
+        let agree =
+            |(ours, theirs): (Answer, Answer)| same(&comparable(&ours), &comparable(&theirs));
+        if reordered != query && ask.both(path, &parameters).is_ok_and(agree) {
+            return Some("3.5 sorts the matchers that absent reads only where it has data");
+        }
+    }
+    if last_digits_count(ask, fresh, path, parameters) {
+        return Some("count_values tells values apart that differ in the last digits of sums");
+    }
+    if last_digits_reset(ask, fresh, path, parameters) {
+        return Some("resets are seen in the last digits of sums, which depend on series order");
+    }
+    if !query.contains('[') || !query.contains("nh") {
+        return None;
+    }
+    if ask.agree_again(path, &comparable(ours), parameters) {
+        return Some("3.5 mixes histograms in windows up, differently from time to time");
+    }
+    ask.agree_afresh(fresh, path, parameters)
+        .then_some("3.5 mixes histograms in windows up, but not right after its start")
+}
+
+/// When questions are asked that cover all times at which a subquery may look.
+fn often<'a>(
+    query: &'a str,
+    start: &'a str,
+    parameters: &[(&'a str, &'a str)],
+) -> [(&'a str, &'a str); 4] {
+    let value = |name| parameters.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+    let end = value("end").or_else(|| value("time")).unwrap_or(start);
+    [
+        ("query", query),
+        ("start", start),
+        ("end", end),
+        ("step", "1"),
+    ]
+}
+
+/// The start of the data.
+fn first_time() -> String {
+    (START_MS / 1000 - 30).to_string()
+}
+
+/// Whether one of the rates in the query differs, and does so by nothing but a factor per
+/// histogram, by which ours is smaller.
+pub(super) fn extrapolates_less(ask: &Ask<'_>, path: &str, parameters: &[(&str, &str)]) -> bool {
+    parameters[0].1.contains("nh")
+        && call_differs(
+            ask,
+            path,
+            parameters,
+            &["rate", "increase"],
+            &same_but_smaller_histograms,
+        )
+}
+
+/// Whether one of the `mad_over_time` in the query differs, and is NaN where it does.
+fn spreads_nan(ask: &Ask<'_>, path: &str, parameters: &[(&str, &str)]) -> bool {
+    let nan = |ours: f64, _: f64| ours.is_nan();
+    call_differs(
+        ask,
+        path,
+        parameters,
+        &["mad_over_time"],
+        &|ours, theirs| !same(ours, theirs) && same_but(ours, theirs, &nan),
+    )
+}
+
+/// Whether a call of one of the functions differs in a way, when it is asked for alone.
+fn call_differs(
+    ask: &Ask<'_>,
+    path: &str,
+    parameters: &[(&str, &str)],
+    functions: &[&str],
+    way: &dyn Fn(&str, &str) -> bool,
+) -> bool {
+    let start = first_time();
+    let differs = |path: &str, parameters: &[(&str, &str)]| {
+        let answers = ask.both(path, parameters);
+        answers.is_ok_and(|(ours, theirs)| way(&comparable(&ours), &comparable(&theirs)))
+    };
+    calls_of(parameters[0].1, functions)
+        .into_iter()
+        .any(|call| {
+            let mut alone = parameters.to_vec();
+            alone[0].1 = call;
+            differs(path, &alone) || differs("query_range", &often(call, &start, parameters))
+        })
+}
+
+/// Whether both servers agree about an operand, but for the last digits somewhere.
+fn last_digits_differ(
+    ask: &Ask<'_>,
+    fresh: &mut Option<Fresh>,
+    path: &str,
+    operand: &str,
+    parameters: &[(&str, &str)],
+) -> bool {
+    let start = first_time();
+    let mut alone = parameters.to_vec();
+    alone[0].1 = operand;
+    // Subqueries ask at times of their own.
+    let often = often(operand, &start, parameters);
+    let mut exactly = true;
+    for (path, parameters) in [(path, alone.as_slice()), ("query_range", &often)] {
+        let Ok((ours, theirs)) = ask.both(path, parameters) else {
+            return false;
+        };
+        let (our_text, their_text) = (comparable(&ours), comparable(&theirs));
+        let agree = same(&our_text, &their_text)
+            || explain(ask, fresh, path, parameters, &ours, &theirs).is_some();
+        if !agree {
+            return false;
+        }
+        exactly &= our_text == their_text;
+    }
+    !exactly
+}
+
+/// Whether both servers agree when `count_values` only counts, and what one of them counts differs in
+/// the last digits.
+fn last_digits_count(
+    ask: &Ask<'_>,
+    fresh: &mut Option<Fresh>,
+    path: &str,
+    parameters: &[(&str, &str)],
+) -> bool {
+    let operands = counted_operands(parameters[0].1);
+    let counted = without_counted_values(parameters[0].1);
+    let mut counting = parameters.to_vec();
+    counting[0].1 = &counted;
+    let mut agree = || {
+        let Ok((ours, theirs)) = ask.both(path, &counting) else {
+            return false;
+        };
+        same(&comparable(&ours), &comparable(&theirs))
+            || explain(ask, fresh, path, &counting, &ours, &theirs).is_some()
+    };
+    !operands.is_empty()
+        && agree()
+        && (operands.iter())
+            .any(|operand| last_digits_differ(ask, fresh, path, operand, parameters))
+}
+
+/// Whether a function that sees a reset in every decrease looks at values that differ in the last
+/// digits.
+fn last_digits_reset(
+    ask: &Ask<'_>,
+    fresh: &mut Option<Fresh>,
+    path: &str,
+    parameters: &[(&str, &str)],
+) -> bool {
+    let functions = ["rate", "increase", "irate", "resets", "changes"];
+    subqueries_of(parameters[0].1, &functions)
+        .into_iter()
+        .any(|operand| last_digits_differ(ask, fresh, path, operand, parameters))
+}
+
 /// Why delayed name removal makes a difference, if the reason is known.
 pub(super) fn explained_names(
     path: &str,
@@ -75,15 +267,27 @@ pub(super) fn explained_names(
     theirs: &Answer,
 ) -> Option<&'static str> {
     const EQUAL: &str = "vector cannot contain metrics with the same labelset";
-    let of_samples = ["last_over_time", "first_over_time"];
-    if of_samples.iter().any(|name| query.contains(name)) && query.contains(':') {
-        return Some("3.5 forgets in last_over_time that a name is to be dropped");
-    }
     let joined = ours.status == 200 && json_text(theirs) == EQUAL;
     if joined && path == "query_range" && query.contains(" or ") {
         return Some("3.14 joins series that become equal when they never meet");
     }
     None
+}
+
+/// Whether 3.5 answers what we answer when we are asked to keep the names of subqueries inside
+/// `last_over_time`: it forgets that they are to be dropped.
+pub(super) fn explained_kept_names(
+    ask: &Ask<'_>,
+    fresh: &mut Option<Fresh>,
+    path: &str,
+    parameters: &[(&str, &str)],
+) -> Option<&'static str> {
+    with_kept_names(parameters[0].1)?;
+    let ask = ask.keeping_names();
+    let (ours, theirs) = ask.both(path, parameters).ok()?;
+    let agree = same(&comparable(&ours), &comparable(&theirs))
+        || explain(&ask, fresh, path, parameters, &ours, &theirs).is_some();
+    agree.then_some("3.5 forgets in last_over_time that a name is to be dropped")
 }
 
 /// The error text without JSON's escapes.
@@ -106,9 +310,6 @@ pub(super) fn explained_values(
     if query.contains("nh_schema") && (grows || query.contains("resets(")) {
         return Some("3.5 overlooks resets where the new histogram has fewer buckets");
     }
-    if has(&["nh_gauge", "nh.utf8 gauge", "float|gauge"]) && grows {
-        return Some("3.14 extrapolates no histogram below a count of zero");
-    }
     if our_text.contains("conflicting counter resets") {
         return Some("3.14 leaves out sums of histograms with conflicting resets");
     }
@@ -120,20 +321,17 @@ pub(super) fn explained_values(
         return Some("3.5 forgets custom buckets where only count and sum are wanted");
     }
     let (our_values, their_values) = (comparable(ours), comparable(theirs));
-    let nan = |ours: f64, _: f64| ours.is_nan();
-    if query.contains("mad_over_time") && same_but(&our_values, &their_values, &nan) {
-        return Some("3.14's mad_over_time is NaN when any sample is NaN");
-    }
     let close = |a: f64, b: f64| (a - b).abs() <= f64::max(1e-15, 1e-9 * a.abs());
     if has(&["stddev", "stdvar"]) && same_but(&our_values, &their_values, &close) {
         return Some("of the spread of nearly equal values only rounding is left");
     }
-    if query.contains("count_values") && has(&["nh"]) && has(&["avg", "sum"]) {
-        return Some("count_values shows the last digits of sums, which depend on series order");
-    }
     let gauge = ["native histogram metric is not a"];
     if same(&without(ours, &gauge), &without(theirs, &gauge)) {
         return Some("3.14 takes differences and negative multiples of histograms for gauges");
+    }
+    let [our_mix, their_mix] = [ours, theirs].map(without_mixed_name);
+    if same(&our_mix, &their_mix) {
+        return Some("of a group that mixes buckets one metric is named, by series order");
     }
     let remarks = ["incompatible sample types", "incompatible bucket layout"];
     if same(&without(ours, &remarks), &without(theirs, &remarks)) {
@@ -144,4 +342,18 @@ pub(super) fn explained_values(
         return Some("whether empty buckets make a difference depends on the chunk");
     }
     None
+}
+
+/// The answer without the metric's name in warnings about groups that mix kinds of buckets.
+fn without_mixed_name(answer: &Answer) -> String {
+    with_texts(answer, |texts| {
+        for text in texts {
+            if let Some(full) = text
+                .as_str()
+                .filter(|t| t.contains("contains a mix of histograms"))
+            {
+                *text = without_metric_name(full).into();
+            }
+        }
+    })
 }
