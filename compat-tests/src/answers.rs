@@ -64,50 +64,66 @@ pub fn same_but(ours: &str, theirs: &str, allowed: &dyn Fn(f64, f64) -> bool) ->
     }
 }
 
-/// Whether two normalised answers say the same, but for native histograms of which ours are theirs
-/// times a factor from 0 to 1, and one of them less than 1.
+/// Whether two normalised answers say the same, but for native histograms that differ in a way, and
+/// at least one does.
 #[must_use]
-pub fn same_but_smaller_histograms(ours: &str, theirs: &str) -> bool {
+pub fn same_but_histograms(ours: &str, theirs: &str, way: &dyn Fn(&Value, &Value) -> bool) -> bool {
     match (parts(ours), parts(theirs)) {
         (Some((our_head, ours)), Some((their_head, theirs))) => {
-            let mut smaller = false;
-            our_head == their_head && same_but_smaller(&ours, &theirs, &mut smaller) && smaller
+            let mut differ = false;
+            our_head == their_head && same_or(&ours, &theirs, way, &mut differ) && differ
         }
         _ => false,
     }
 }
 
-fn same_but_smaller(ours: &Value, theirs: &Value, smaller: &mut bool) -> bool {
+fn same_or(
+    ours: &Value,
+    theirs: &Value,
+    way: &dyn Fn(&Value, &Value) -> bool,
+    differ: &mut bool,
+) -> bool {
     match (ours, theirs) {
         (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && (a.iter().zip(b)).all(|(a, b)| same_but_smaller(a, b, smaller))
+            a.len() == b.len() && (a.iter().zip(b)).all(|(a, b)| same_or(a, b, way, differ))
         }
-        (Value::Object(a), Value::Object(b)) if a.contains_key("count") => {
-            same_value(ours, theirs, &|_, _| false)
-                || is_scaled(ours, theirs)
-                    .inspect(|_| *smaller = true)
-                    .is_some()
+        (Value::Object(a), Value::Object(_)) if a.contains_key("count") => {
+            let same = same_value(ours, theirs, &|_, _| false);
+            *differ |= !same;
+            same || way(ours, theirs)
         }
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len()
-                && (a.iter())
-                    .all(|(key, a)| b.get(key).is_some_and(|b| same_but_smaller(a, b, smaller)))
+                && (a.iter()).all(|(key, a)| b.get(key).is_some_and(|b| same_or(a, b, way, differ)))
         }
         _ => same_value(ours, theirs, &|_, _| false),
     }
 }
 
+/// Whether our histogram is theirs times a factor from 0 to 1.
+#[must_use]
+pub fn is_smaller(ours: &Value, theirs: &Value) -> bool {
+    scaled(ours, theirs).is_some()
+}
+
+/// Whether our histogram counts infinitely much, and theirs NaN.
+#[must_use]
+pub fn is_infinite_for_nan(ours: &Value, theirs: &Value) -> bool {
+    let ours = ours["count"].as_str().unwrap_or_default();
+    ours.ends_with("Inf") && theirs["count"] == "NaN"
+}
+
 /// That our histogram is theirs times a factor below 1.
-fn is_scaled(ours: &Value, theirs: &Value) -> Option<()> {
+fn scaled(ours: &Value, theirs: &Value) -> Option<()> {
     const CLOSE: f64 = 1e-9;
     let number = |value: &Value| value.as_str()?.parse::<f64>().ok();
     let (our_count, their_count) = (number(&ours["count"])?, number(&theirs["count"])?);
     let factor = our_count / their_count;
-    let scaled = |a: &Value, b: &Value| {
+    let close = |a: &Value, b: &Value| {
         let (a, b) = (number(a)?, number(b)? * factor);
         ((a - b).abs() <= CLOSE * a.abs().max(b.abs()).max(our_count.abs())).then_some(())
     };
-    scaled(&ours["sum"], &theirs["sum"])?;
+    close(&ours["sum"], &theirs["sum"])?;
     let no_bucket = Vec::new();
     let buckets = |value: &'_ Value| value["buckets"].as_array().cloned();
     let (a, b) = (
@@ -119,7 +135,7 @@ fn is_scaled(ours: &Value, theirs: &Value) -> Option<()> {
     }
     for (a, b) in a.iter().zip(&b) {
         ((0..3).all(|at| a[at] == b[at])).then_some(())?;
-        scaled(&a[3], &b[3])?;
+        close(&a[3], &b[3])?;
     }
     Some(())
 }
@@ -182,13 +198,19 @@ mod tests {
             )
         };
         let theirs = answer("-8", "-4", "7");
-        let smaller = |ours: &str| same_but_smaller_histograms(ours, &theirs);
+        let smaller = |ours: &str| same_but_histograms(ours, &theirs, &is_smaller);
         assert!(smaller(&answer("-6", "-3", "7")));
         assert!(!smaller(&theirs), "nothing differs");
         assert!(!smaller(&answer("-6", "-3.1", "7")), "not one factor");
         assert!(!smaller(&answer("-9", "-4.5", "7")), "greater");
         assert!(!smaller(&answer("6", "3", "7")), "another sign");
         assert!(!smaller(&answer("-6", "-3", "6")), "a float differs");
+        let infinite = |ours: &str, theirs: &str| {
+            let [ours, theirs] = [ours, theirs].map(|count| answer(count, "1", "7"));
+            same_but_histograms(&ours, &theirs, &is_infinite_for_nan)
+        };
+        assert!(infinite("+Inf", "NaN") && infinite("-Inf", "NaN"));
+        assert!(!infinite("NaN", "+Inf") && !infinite("1", "NaN") && !infinite("NaN", "NaN"));
     }
 
     #[test]

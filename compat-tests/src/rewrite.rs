@@ -94,6 +94,29 @@ pub fn calls_of<'q>(query: &'q str, functions: &[&str]) -> Vec<&'q str> {
     calls
 }
 
+/// All aggregations of the query with one of the operators, each with its clause.
+#[must_use]
+pub fn aggregations_of<'q>(query: &'q str, operators: &[&str]) -> Vec<&'q str> {
+    // What is left behind a clause at the start of a text.
+    let behind_clause = |text: &'q str| -> Option<&'q str> {
+        let names = (text.strip_prefix(" by ")).or_else(|| text.strip_prefix(" without "))?;
+        Some(&names[closing(names, names.find('(')?)? + 1..])
+    };
+    let whole = |start: usize, operator: &str| -> Option<&'q str> {
+        let rest = &query[start + operator.len()..];
+        let (rest, has_clause) = behind_clause(rest).map_or((rest, false), |rest| (rest, true));
+        let body = rest.strip_prefix(' ').unwrap_or(rest);
+        let rest = &body[closing(body, 0).filter(|_| body.starts_with('('))? + 1..];
+        let after = behind_clause(rest).filter(|_| !has_clause).unwrap_or(rest);
+        Some(&query[start..query.len() - after.len()])
+    };
+    let found = operators.iter().flat_map(|operator| {
+        let starts = query.match_indices(operator);
+        starts.filter_map(move |(start, _)| whole(start, operator))
+    });
+    found.collect()
+}
+
 /// The expressions of the subqueries that are the first argument of one of the functions.
 #[must_use]
 pub fn subqueries_of<'q>(query: &'q str, functions: &[&str]) -> Vec<&'q str> {
@@ -198,6 +221,19 @@ mod tests {
         );
         let query = "resets((a)[1m:] @ 3) + resets((b) + (c)) + abs(resets(d[1m]))";
         assert_eq!(subqueries_of(query, &["resets"]), ["a"]);
+    }
+
+    #[test]
+    fn aggregations_are_found_with_their_clauses() {
+        let query = "-topk by (a, b) (2, x) + topk (1, topk(3, y) without ()) by (c)";
+        assert_eq!(
+            aggregations_of(query, &["topk"]),
+            [
+                "topk by (a, b) (2, x)",
+                "topk (1, topk(3, y) without ()) by (c)",
+                "topk(3, y) without ()"
+            ]
+        );
     }
 
     #[test]

@@ -13,17 +13,20 @@
 pub mod annotations;
 pub mod gomath;
 pub mod histogram;
+pub mod interrupt;
 pub mod kahan;
 pub mod labels;
 pub mod matcher;
 pub mod query;
 pub mod regex;
 pub mod sample;
+pub mod sorting;
 pub mod text;
 pub mod write;
 
 pub use annotations::{Annotation, Annotations, Severity};
 pub use histogram::{BucketSpan, CounterResetHint, FloatHistogram, Histogram};
+pub use interrupt::Interrupt;
 pub use labels::{Labels, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher};
 pub use query::{

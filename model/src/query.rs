@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::histogram::FloatHistogram;
+use crate::interrupt::Interrupt;
 use crate::labels::Labels;
 use crate::matcher::Matcher;
 use crate::write::{HistogramSample, HistogramValue};
@@ -80,6 +81,9 @@ pub enum StoreError {
     /// The store is closing or not open yet.
     #[error("TSDB not ready")]
     NotReady,
+    /// Nobody waits for the answer any more: see [`Interrupt`].
+    #[error("the query was given up")]
+    Interrupted,
 }
 
 /// What the consumer of a selection will do with it. A store may use hints to read less; it may
@@ -99,6 +103,8 @@ pub struct SelectHints {
     /// Of floats only the timestamps are looked at, and whether they are staleness markers: a store
     /// may hand out any other float for a value that is none.
     pub presence_only: bool,
+    /// Whether anybody still waits for the selection and for what is read from it.
+    pub interrupt: Interrupt,
 }
 
 /// A store that can be asked for snapshots.

@@ -1,7 +1,7 @@
 //! The engine's front door: a parsed expression, a time range and a store in; a result out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use std::time::Instant;
 
@@ -44,18 +44,46 @@ impl QueryRange {
 
 /// A switch by which another thread stops a query; checked at every batch of work.
 #[derive(Debug, Clone, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
+pub struct CancelToken(Arc<Switch>);
+
+#[derive(Debug, Default)]
+struct Switch {
+    is_on: AtomicBool,
+    /// Looks until it goes on by itself; 0 = never.
+    looks: AtomicU64,
+}
 
 impl CancelToken {
+    /// A switch that goes on by itself when it is looked at for the `looks`-th time: shows a test
+    /// where a query looks up from its work. 0 means never.
+    #[must_use]
+    pub fn at_look(looks: u64) -> Self {
+        Self(Arc::new(Switch {
+            is_on: AtomicBool::new(false),
+            looks: AtomicU64::new(looks),
+        }))
+    }
+
+    /// Looks that are left until the switch goes on by itself; 0 when it does not, or did.
+    #[must_use]
+    pub fn looks_left(&self) -> u64 {
+        self.0.looks.load(Ordering::Relaxed)
+    }
+
     /// Stops the query.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.is_on.store(true, Ordering::Relaxed);
     }
 
     /// Whether the query was stopped.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        let Switch { is_on, looks } = &*self.0;
+        let count_down = |left: u64| left.checked_sub(1);
+        if looks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count_down) == Ok(1) {
+            self.cancel();
+        }
+        is_on.load(Ordering::Relaxed)
     }
 }
 
@@ -134,7 +162,8 @@ pub(crate) fn evaluate_as(
         kept: Kept::default(),
     };
     let inner = Instant::now();
-    let value = result::evaluate(&mut evaluator, &plan.root, &grid, is_instant)?;
+    let value = result::evaluate(&mut evaluator, &plan.root, &grid, is_instant)
+        .map_err(|error| evaluator.budget.why(error))?;
     let inner_eval_s = inner.elapsed().as_secs_f64();
     let sorting = Instant::now();
     let value = result::sorted(value, &evaluator.budget)?;

@@ -10,6 +10,7 @@ mod accumulate;
 use hashbrown::HashMap;
 use tenbin_model::Labels;
 use tenbin_model::labels::LabelsBuilder;
+use tenbin_model::sorting::sort_checked;
 use tenbin_model::text::float::format_f;
 
 use crate::ast::{AggregateOp, Expr, Span};
@@ -22,7 +23,7 @@ use crate::eval::names::settle_duplicates;
 use crate::eval::plan::{Aggregate, Kind};
 use crate::eval::{Evaluator, Fate};
 use crate::functions::is_label_name;
-use crate::functions::quantile::quantile_of;
+use crate::functions::quantile::{nan_first, quantile_of_sorted};
 use accumulate::Accumulator;
 
 /// A group on its way to becoming a series.
@@ -61,6 +62,19 @@ impl ParamRange {
             range.has_nan |= value.is_nan();
         }
         range
+    }
+}
+
+/// A value as `count_values` writes it.
+fn counted_text(series: &Series, step: usize) -> Result<String, EvalError> {
+    match series.histogram(step) {
+        // Times infinity it counts NaN around zero, where Prometheus cannot write it either.
+        Some(histogram) if histogram.uses_custom_buckets() && histogram.zero_count != 0.0 => {
+            let text = "histograms with custom buckets have no zero bucket";
+            Err(EvalError::Execution(text.to_owned()))
+        }
+        Some(histogram) => Ok(histogram.to_string()),
+        None => Ok(format_f(series.values[step])),
     }
 }
 
@@ -200,7 +214,8 @@ impl<'a> Evaluator<'a> {
         };
         let mut numbers = Groups::default();
         let mut groups: Vec<Vec<&Series>> = Vec::new();
-        for series in &input {
+        for (at, series) in input.iter().enumerate() {
+            self.budget.check_at(at)?;
             if series.histograms.is_some() {
                 self.notes.histogram_ignored("quantile", span);
             }
@@ -220,7 +235,12 @@ impl<'a> Evaluator<'a> {
                 values.clear();
                 values.extend(members.iter().filter_map(|member| member.float(step)));
                 if !values.is_empty() {
-                    series.set_float(step, quantile_of(param.at(step), &mut values));
+                    sort_checked(
+                        &mut values,
+                        |a, b| nan_first(*a, *b),
+                        || self.budget.check(),
+                    )?;
+                    series.set_float(step, quantile_of_sorted(param.at(step), &values));
                     series.drop_name = members
                         .iter()
                         .any(|member| member.drop_name && member.floats.get(step));
@@ -270,10 +290,7 @@ impl<'a> Evaluator<'a> {
                 let place = match (bits, known) {
                     (Some(bits), Some((last, place))) if bits == last => place,
                     _ => {
-                        let text = match series.histogram(step) {
-                            Some(histogram) => histogram.to_string(),
-                            None => format_f(series.values[step]),
-                        };
+                        let text = counted_text(series, step)?;
                         let mut builder = LabelsBuilder::from_labels(&series.labels);
                         builder.set(label, &text);
                         let labels = grouping.group_labels(&builder.build());

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use tenbin_model::{Interrupt, StoreError};
+
 use crate::engine::CancelToken;
 use crate::error::EvalError;
 use crate::eval::column::Series;
@@ -88,6 +90,24 @@ impl Budget {
     /// The switch that stops the query.
     pub(crate) fn cancel_token(&self) -> &CancelToken {
         &self.cancel
+    }
+
+    /// How the store asks whether the query goes on.
+    pub(crate) fn interrupt(&self) -> Interrupt {
+        let (cancel, deadline) = (self.cancel.clone(), self.deadline);
+        Interrupt::new(move || {
+            cancel.is_cancelled() || deadline.is_some_and(|at| Instant::now() >= at)
+        })
+    }
+
+    /// The error of the query, where the store says no more than that it gave up.
+    pub(crate) fn why(&self, error: EvalError) -> EvalError {
+        match error {
+            EvalError::Store(StoreError::Interrupted) => {
+                self.check().err().unwrap_or(EvalError::Canceled(PHASE))
+            }
+            error => error,
+        }
     }
 
     /// Fails when the query was cancelled or is out of time.

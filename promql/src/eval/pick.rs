@@ -13,6 +13,7 @@ use crate::ast::AggregateOp;
 use crate::error::EvalError;
 use crate::eval::Evaluator;
 use crate::eval::aggregate::ParamRange;
+use crate::eval::budget::Budget;
 use crate::eval::column::{Presence, Scalars, Series};
 use crate::eval::grid::Grid;
 use crate::eval::grouping::{Grouping, Groups};
@@ -138,7 +139,7 @@ struct Picker<'i> {
 
 impl Picker<'_> {
     /// Fills the heaps for one step. Returns whether histograms were left out.
-    fn pick_at(&mut self, step: usize, param: f64) -> bool {
+    fn pick_at(&mut self, step: usize, param: f64, budget: &Budget) -> Result<bool, EvalError> {
         let mut left_out = false;
         for heap in &mut self.heaps {
             heap.list.clear();
@@ -146,10 +147,11 @@ impl Picker<'_> {
         let limit = (param as i64).clamp(0, self.input.len() as i64) as usize;
         let by_ratio = self.op == AggregateOp::LimitRatio;
         if (by_ratio && param == 0.0) || (!by_ratio && limit == 0) {
-            return false;
+            return Ok(false);
         }
         let ratio = param.clamp(-1.0, 1.0);
         for (at, series) in self.input.iter().enumerate() {
+            budget.check_at(at)?;
             let float = series.float(step);
             if float.is_none() && series.histogram(step).is_none() {
                 continue;
@@ -174,7 +176,7 @@ impl Picker<'_> {
                 _ => heap.offer(candidate, limit),
             }
         }
-        left_out
+        Ok(left_out)
     }
 }
 
@@ -197,10 +199,11 @@ impl Evaluator<'_> {
             without: aggregate.without,
         };
         let mut numbers = Groups::default();
-        let group_of = input
-            .iter()
-            .map(|series| numbers.number(&grouping, &series.labels))
-            .collect();
+        let mut group_of = Vec::with_capacity(input.len());
+        for (at, series) in input.iter().enumerate() {
+            self.budget.check_at(at)?;
+            group_of.push(numbers.number(&grouping, &series.labels));
+        }
         let offsets = if aggregate.op == AggregateOp::LimitRatio {
             input.iter().map(|s| sampling_offset(&s.labels)).collect()
         } else {
@@ -223,7 +226,7 @@ impl Evaluator<'_> {
         let mut order = Vec::new();
         for step in 0..grid.steps {
             self.budget.check()?;
-            if picker.pick_at(step, param.at(step)) {
+            if picker.pick_at(step, param.at(step), &self.budget)? {
                 self.notes
                     .histogram_ignored(aggregate.op.as_str(), aggregate.span);
             }
@@ -232,10 +235,9 @@ impl Evaluator<'_> {
                     kept[candidate.series].set(step);
                 }
                 if grid.is_instant() {
-                    match aggregate.op {
-                        AggregateOp::Topk => sort_by_value(&mut heap.list, |c| c.value, true),
-                        AggregateOp::Bottomk => sort_by_value(&mut heap.list, |c| c.value, false),
-                        _ => {}
+                    let descending = aggregate.op == AggregateOp::Topk;
+                    if descending || aggregate.op == AggregateOp::Bottomk {
+                        sort_by_value(&mut heap.list, |c| c.value, descending, &self.budget)?;
                     }
                     order.extend(heap.list.iter().map(|candidate| candidate.series));
                 }
@@ -293,7 +295,8 @@ impl Evaluator<'_> {
         grid: &Grid,
     ) -> Result<Vec<Series>, EvalError> {
         let mut input: Vec<Option<Series>> = input.into_iter().map(Some).collect();
-        for (slot, keep) in input.iter_mut().zip(kept) {
+        for (at, (slot, keep)) in input.iter_mut().zip(kept).enumerate() {
+            self.budget.check_at(at)?;
             if let Some(series) = slot {
                 let before = series.size();
                 series.retain(keep);

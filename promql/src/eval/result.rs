@@ -4,10 +4,10 @@
 //! range selector at the root of an instant query returns its samples as they are. Source:
 //! `execEvalStmt` and `matrixSelector` in Prometheus' `promql/engine.go`.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use tenbin_model::sorting::sort_checked;
 use tenbin_model::{Labels, SampleBuffer, TimeRange};
 
 use crate::error::EvalError;
@@ -68,32 +68,9 @@ pub(crate) fn evaluate(
 pub(crate) fn sorted(mut value: Value, budget: &Budget) -> Result<Value, EvalError> {
     if let Value::Matrix(all) = &mut value {
         let order = |a: &MatrixSeries, b: &MatrixSeries| a.labels.cmp(&b.labels);
-        sort_in_runs(all, order, || budget.check())?;
+        sort_checked(all, order, || budget.check())?;
     }
     Ok(value)
-}
-
-/// A stable sort that looks up from its work now and then: `check` may end it.
-fn sort_in_runs<T>(
-    list: &mut [T],
-    order: impl Fn(&T, &T) -> Ordering,
-    check: impl Fn() -> Result<(), EvalError>,
-) -> Result<(), EvalError> {
-    const RUN: usize = 1 << 13;
-    let mut run = RUN;
-    for part in list.chunks_mut(run) {
-        check()?;
-        part.sort_by(&order);
-    }
-    // Sorting two sorted runs merges them.
-    while run < list.len() {
-        run *= 2;
-        for part in list.chunks_mut(run) {
-            check()?;
-            part.sort_by(&order);
-        }
-    }
-    Ok(())
 }
 
 fn samples_of(
@@ -286,28 +263,4 @@ impl Evaluator<'_> {
 
 fn zipped<T>(times: &[i64], values: impl Iterator<Item = T>) -> Vec<(i64, T)> {
     times.iter().copied().zip(values).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_sort_stably_and_can_be_stopped() {
-        let mut seed = 7_u64;
-        let mut list: Vec<(u64, usize)> = (0..50_000)
-            .map(|at| {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (seed >> 50, at)
-            })
-            .collect();
-        let mut expected = list.clone();
-        expected.sort_by_key(|(key, _)| *key);
-        let order = |a: &(u64, usize), b: &(u64, usize)| a.0.cmp(&b.0);
-        let mut stopped = list.clone();
-        assert!(sort_in_runs(&mut list, order, || Ok(())).is_ok());
-        assert_eq!(list, expected);
-        let stop = || Err(EvalError::Canceled("a test"));
-        assert!(sort_in_runs(&mut stopped, order, stop).is_err());
-    }
 }

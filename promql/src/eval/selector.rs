@@ -119,6 +119,7 @@ impl<'a> Evaluator<'a> {
             function: selector.around.to_owned(),
             range_ms,
             presence_only: selector.presence_only.get(),
+            interrupt: self.budget.interrupt(),
             ..SelectHints::default()
         };
         Ok(self.querier.select(selector.matchers, &hints)?)
@@ -134,6 +135,7 @@ impl<'a> Evaluator<'a> {
         let hints = SelectHints {
             step_ms: if grid.is_instant() { 0 } else { grid.step_ms },
             function: function.to_owned(),
+            interrupt: self.budget.interrupt(),
             ..SelectHints::default()
         };
         Ok(self.querier.select(matchers, &hints)?)

@@ -5,9 +5,12 @@
 
 use std::cmp::Ordering;
 
+use tenbin_model::sorting::sort_checked;
+
 use crate::error::EvalError;
 use crate::eval::Evaluator;
 use crate::eval::binary::totals;
+use crate::eval::budget::Budget;
 use crate::eval::column::{Data, Series};
 use crate::eval::grid::Grid;
 use crate::eval::plan::Call;
@@ -19,11 +22,11 @@ pub(crate) fn sort_like_go<T>(
     list: &mut [T],
     less: impl Fn(&T, &T) -> bool,
     order: impl Fn(&T, &T) -> Ordering,
-) {
+    budget: &Budget,
+) -> Result<(), EvalError> {
     const INSERTION_MAX: usize = 12;
     if list.len() > INSERTION_MAX {
-        list.sort_by(order);
-        return;
+        return sort_checked(list, order, || budget.check());
     }
     for at in 1..list.len() {
         let mut to = at;
@@ -32,6 +35,7 @@ pub(crate) fn sort_like_go<T>(
             to -= 1;
         }
     }
+    Ok(())
 }
 
 /// Ascending or descending, NaN last in both.
@@ -48,7 +52,12 @@ fn by_value(a: f64, b: f64, descending: bool) -> Ordering {
 }
 
 /// Sorts `(value, ...)` pairs as Prometheus sorts vectors by value: NaN last.
-pub(crate) fn sort_by_value<T>(list: &mut [T], value: impl Fn(&T) -> f64, descending: bool) {
+pub(crate) fn sort_by_value<T>(
+    list: &mut [T],
+    value: impl Fn(&T) -> f64,
+    descending: bool,
+    budget: &Budget,
+) -> Result<(), EvalError> {
     sort_like_go(
         list,
         |a, b| {
@@ -56,7 +65,8 @@ pub(crate) fn sort_by_value<T>(list: &mut [T], value: impl Fn(&T) -> f64, descen
             b.is_nan() || if descending { a > b } else { a < b }
         },
         |a, b| by_value(value(a), value(b), descending),
-    );
+        budget,
+    )
 }
 
 fn sorted_by_value(
@@ -80,7 +90,8 @@ fn sorted_by_value(
     }
     evaluator.budget.touch(inputs.0 + inputs.1)?;
     if grid.is_instant() {
-        sort_by_value(&mut kept, |series: &Series| series.values[0], descending);
+        let value = |series: &Series| series.values[0];
+        sort_by_value(&mut kept, value, descending, &evaluator.budget)?;
     }
     Ok(Data::Vector(kept))
 }
@@ -130,7 +141,7 @@ fn sorted_by_label(
             let order = order.then_with(|| x.cmp(y));
             if descending { order.reverse() } else { order }
         };
-        sort_like_go(&mut all, less, order);
+        sort_like_go(&mut all, less, order, &evaluator.budget)?;
     }
     Ok(Data::Vector(all))
 }
@@ -220,6 +231,8 @@ fn natural_order(a: &str, b: &str) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::CancelToken;
+    use crate::options::EngineOptions;
 
     #[test]
     fn digits_sort_by_number() {
@@ -244,9 +257,10 @@ mod tests {
     #[test]
     fn nan_is_last_either_way() {
         let mut list = [f64::NAN, 1.0, 3.0, 2.0];
-        sort_by_value(&mut list, |v| *v, false);
+        let budget = Budget::new(&EngineOptions::default(), &CancelToken::default());
+        sort_by_value(&mut list, |v| *v, false, &budget).unwrap();
         assert_eq!(list[..3], [1.0, 2.0, 3.0]);
-        sort_by_value(&mut list, |v| *v, true);
+        sort_by_value(&mut list, |v| *v, true, &budget).unwrap();
         assert_eq!(list[..3], [3.0, 2.0, 1.0]);
         assert!(list[3].is_nan());
     }

@@ -5,13 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use tenbin_model::{
-    Labels, Matcher, Querier, Queryable, SampleBuffer, SelectHints, SeriesSet, StoreError,
-    TimeRange,
-};
+use tenbin_model::{Labels, SampleBuffer, SeriesSet, StoreError, TimeRange};
 use tenbin_promql::options::EngineOptions;
 use tenbin_promql::value::Value;
 use tenbin_promql::{CancelToken, EvalError, QueryRange, evaluate, parse};
+
+use crate::store::only;
 
 const YEAR_MS: i64 = 365 * 24 * 3_600_000;
 const TOO_MANY: &str =
@@ -22,30 +21,6 @@ const TOO_MANY: &str =
 struct Endless {
     series: usize,
     interval_ms: i64,
-}
-
-impl Queryable for Endless {
-    fn querier(&self, _range: TimeRange) -> Result<Box<dyn Querier>, StoreError> {
-        Ok(Box::new(*self))
-    }
-}
-
-impl Querier for Endless {
-    fn select(
-        &self,
-        _matchers: &[Matcher],
-        _hints: &SelectHints,
-    ) -> Result<Box<dyn SeriesSet>, StoreError> {
-        Ok(Box::new(*self))
-    }
-
-    fn label_names(&self, _matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn label_values(&self, _: &str, _matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
-    }
 }
 
 impl SeriesSet for Endless {
@@ -99,7 +74,7 @@ fn run(
 ) -> Result<Value, EvalError> {
     let expr = parse(text, &options.features).unwrap();
     let cancel = CancelToken::default();
-    evaluate(&store, text, &expr, range, options, &cancel).map(|result| result.value)
+    evaluate(&only(store), text, &expr, range, options, &cancel).map(|result| result.value)
 }
 
 fn error(store: Endless, text: &str, range: &QueryRange, options: &EngineOptions) -> String {
@@ -301,7 +276,14 @@ fn time_to_cancel() -> Duration {
         other.cancel();
         Instant::now()
     });
-    let result = evaluate(&dense, text, &expr, &range(200_000, 1), &options, &cancel);
+    let result = evaluate(
+        &only(dense),
+        text,
+        &expr,
+        &range(200_000, 1),
+        &options,
+        &cancel,
+    );
     let ended = Instant::now();
     let cancelled = stopper.join().unwrap();
     let text = "query was canceled in expression evaluation";

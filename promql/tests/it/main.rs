@@ -8,9 +8,11 @@
 mod expressions;
 mod fuzz_corpus;
 mod immediate_names;
+mod interrupts;
 mod limits;
 mod naive;
 mod parse_scripts;
 mod scripts;
 mod stats;
+mod store;
 mod threads;

@@ -2,52 +2,29 @@
 //!
 //! The data: two metrics `x` and `y` of 20 series each, with a sample every second.
 
-use tenbin_model::{
-    Labels, Matcher, Querier, Queryable, SampleBuffer, SelectHints, SeriesSet, StoreError,
-    TimeRange,
-};
+use tenbin_model::{Labels, Matcher, SampleBuffer, SelectHints, SeriesSet, StoreError, TimeRange};
 use tenbin_promql::options::EngineOptions;
 use tenbin_promql::value::QueryStats;
 use tenbin_promql::{CancelToken, QueryRange, evaluate, parse};
 
+use crate::store::store;
+
 /// There are no samples before this time.
 const FIRST_MS: i64 = 1_700_000_000_000;
 
-#[derive(Clone, Copy)]
-struct EverySecond;
-
 struct Selected(Vec<Labels>);
 
-impl Queryable for EverySecond {
-    fn querier(&self, _range: TimeRange) -> Result<Box<dyn Querier>, StoreError> {
-        Ok(Box::new(*self))
-    }
-}
-
-impl Querier for EverySecond {
-    fn select(
-        &self,
-        matchers: &[Matcher],
-        _hints: &SelectHints,
-    ) -> Result<Box<dyn SeriesSet>, StoreError> {
-        let names = ["x", "y"].iter();
-        let all = names.flat_map(|name| {
-            (0..20).map(move |s| Labels::from_pairs(&[("__name__", *name), ("s", &s.to_string())]))
-        });
-        let fits = |labels: &Labels| {
-            let mut all = matchers.iter();
-            all.all(|m| m.matches(labels.value_of(m.name())))
-        };
-        Ok(Box::new(Selected(all.filter(fits).collect())))
-    }
-
-    fn label_names(&self, _matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn label_values(&self, _: &str, _matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
-    }
+/// Of two metrics with 20 series each what the matchers take.
+fn every_second(matchers: &[Matcher], _hints: &SelectHints) -> crate::store::Selected {
+    let names = ["x", "y"].iter();
+    let all = names.flat_map(|name| {
+        (0..20).map(move |s| Labels::from_pairs(&[("__name__", *name), ("s", &s.to_string())]))
+    });
+    let fits = |labels: &Labels| {
+        let mut all = matchers.iter();
+        all.all(|m| m.matches(labels.value_of(m.name())))
+    };
+    Ok(Box::new(Selected(all.filter(fits).collect())))
 }
 
 impl SeriesSet for Selected {
@@ -80,7 +57,7 @@ fn stats(text: &str, range: &QueryRange) -> QueryStats {
     let options = EngineOptions::default();
     let expr = parse(text, &options.features).unwrap();
     let cancel = CancelToken::default();
-    let result = evaluate(&EverySecond, text, &expr, range, &options, &cancel);
+    let result = evaluate(&store(every_second), text, &expr, range, &options, &cancel);
     result.unwrap().stats
 }
 

@@ -1,13 +1,12 @@
 //! A query evaluated by several threads has, to the bit, the results, annotations and statistics of
 //! one that is evaluated by a single thread.
 
-use tenbin_model::{
-    Labels, Matcher, Querier, Queryable, SampleBuffer, SelectHints, SeriesSet, Severity,
-    StoreError, TimeRange,
-};
+use tenbin_model::{Labels, SampleBuffer, SeriesSet, Severity, StoreError, TimeRange};
 use tenbin_promql::options::EngineOptions;
 use tenbin_promql::value::{QueryResult, Value};
 use tenbin_promql::{CancelToken, EvalError, QueryRange, evaluate, parse};
+
+use crate::store::only;
 
 const SERIES: usize = 400;
 
@@ -15,30 +14,6 @@ const SERIES: usize = 400;
 #[derive(Clone, Copy)]
 struct Uneven {
     fails_at: Option<usize>,
-}
-
-impl Queryable for Uneven {
-    fn querier(&self, _range: TimeRange) -> Result<Box<dyn Querier>, StoreError> {
-        Ok(Box::new(*self))
-    }
-}
-
-impl Querier for Uneven {
-    fn select(
-        &self,
-        _matchers: &[Matcher],
-        _hints: &SelectHints,
-    ) -> Result<Box<dyn SeriesSet>, StoreError> {
-        Ok(Box::new(*self))
-    }
-
-    fn label_names(&self, _matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn label_values(&self, _: &str, _matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
-    }
 }
 
 impl SeriesSet for Uneven {
@@ -88,7 +63,7 @@ fn run(store: Uneven, text: &str, threads: usize) -> Result<QueryResult, EvalErr
     };
     let expr = parse(text, &options.features).unwrap();
     evaluate(
-        &store,
+        &only(store),
         text,
         &expr,
         &range,

@@ -130,12 +130,12 @@ impl Block {
 
     /// Calls `each` with pair and value of `name`, for values that begin with `prefix`, until it
     /// fails.
-    fn each_value(
+    fn each_value<E: From<Corruption>>(
         &self,
         name: &str,
         prefix: &str,
-        mut each: impl FnMut(u32, &str) -> Result<(), Corruption>,
-    ) -> Result<(), Corruption> {
+        mut each: impl FnMut(u32, &str) -> Result<(), E>,
+    ) -> Result<(), E> {
         let Some(name) = self.name(name) else {
             return Ok(());
         };
@@ -152,7 +152,7 @@ impl Block {
             }
         });
         failed?;
-        scanned.map_err(|m| self.pages.damage(PAIRS, name.dictionary.start, m))
+        Ok(scanned.map_err(|m| self.pages.damage(PAIRS, name.dictionary.start, m))?)
     }
 }
 
@@ -176,15 +176,15 @@ impl LabelIndex for Block {
         &self,
         name: &str,
         prefix: &str,
-        accept: &mut dyn FnMut(&str) -> bool,
+        accept: &mut dyn FnMut(&str) -> Result<bool, StoreError>,
         target: &mut Bitmap,
     ) -> Result<(), StoreError> {
-        Ok(self.each_value(name, prefix, |pair, value| {
-            if accept(value) {
+        self.each_value(name, prefix, |pair, value| {
+            if accept(value)? {
                 self.add_series_of(pair, target)?;
             }
             Ok(())
-        })?)
+        })
     }
 
     fn remembered(&self, matcher: &Matcher) -> Option<Bitmap> {
@@ -214,12 +214,12 @@ impl LabelIndex for Block {
             }
             return Ok(());
         }
-        Ok(self.each_value(name, "", |pair, value| {
+        self.each_value(name, "", |pair, value| {
             if self.touches(pair, within)? {
                 each(value);
             }
             Ok(())
-        })?)
+        })
     }
 
     fn names(&self, within: Option<&Bitmap>, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use croaring::Bitmap;
 use hashbrown::HashMap;
-use tenbin_model::{Labels, Matcher, StoreError, TimeRange};
+use tenbin_model::{Interrupt, Labels, Matcher, StoreError, TimeRange};
 
 use super::Head;
 use super::chunk::ChunkBytes;
@@ -16,7 +16,7 @@ use super::series::{HAS_LATE, HAS_SIDE};
 use super::starts::SeriesStarts;
 use crate::error::Corruption;
 use crate::histogram::point::Point;
-use crate::query::matching::{LabelIndex, select};
+use crate::query::matching::{LabelIndex, select_until};
 use crate::query::merge::{Columns, Samples, merge_samples};
 
 /// Series copied before the lane's lock is given up for a moment.
@@ -120,12 +120,12 @@ impl LabelIndex for Lane {
         &self,
         name: &str,
         prefix: &str,
-        accept: &mut dyn FnMut(&str) -> bool,
+        accept: &mut dyn FnMut(&str) -> Result<bool, StoreError>,
         target: &mut Bitmap,
     ) -> Result<(), StoreError> {
         for pair in self.dictionary.pairs_of(name) {
             let pair = self.dictionary.pair(*pair);
-            if pair.value.starts_with(prefix) && accept(&pair.value) {
+            if pair.value.starts_with(prefix) && accept(&pair.value)? {
                 pair.series.add_to(target);
             }
         }
@@ -315,6 +315,7 @@ impl Head {
         snapshot: &[u64],
         matchers: &[Matcher],
         range: TimeRange,
+        interrupt: &Interrupt,
     ) -> Result<Vec<HeadSeries>, StoreError> {
         let mut found = Vec::new();
         for (number, position) in snapshot.iter().enumerate() {
@@ -325,7 +326,7 @@ impl Head {
                     (number as u32, *position),
                     matchers,
                     range,
-                    restart,
+                    (restart, interrupt),
                     &mut found,
                 )? {
                     break;
@@ -341,14 +342,15 @@ impl Head {
         (number, mut position): (u32, u64),
         matchers: &[Matcher],
         range: TimeRange,
-        restart: usize,
+        (restart, interrupt): (usize, &Interrupt),
         found: &mut Vec<HeadSeries>,
     ) -> Result<bool, StoreError> {
         let mut lane = self.lane(number);
-        let ids = select(&*lane, matchers)?.to_vec();
+        let ids = select_until(&*lane, matchers, interrupt)?.to_vec();
         let evictions = lane.evictions;
         let mut cuts = HashMap::new();
         for (slice, slice_ids) in ids.chunks(SLICE).enumerate() {
+            interrupt.check()?;
             let ids_left = &ids[slice * SLICE..];
             if slice > 0 && restart < MAX_RESTARTS {
                 // Lets waiting appends in.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use croaring::Bitmap;
 use tenbin_model::{Matcher, Querier, Queryable, SelectHints, SeriesSet, StoreError, TimeRange};
 
-use super::matching::{LabelIndex, select};
+use super::matching::{LabelIndex, select, select_until};
 use super::merge::Samples;
 use super::set::{Newer, Part, Selection, Source};
 use crate::block::format::stored_hash;
@@ -123,10 +123,10 @@ impl Querier for DbQuerier {
         hints: &SelectHints,
     ) -> Result<Box<dyn SeriesSet>, StoreError> {
         // The head first: see the page of this module's parent.
-        let head = self
-            .store
-            .head
-            .select(&self.snapshot, matchers, self.range)?;
+        let head =
+            self.store
+                .head
+                .select(&self.snapshot, matchers, self.range, &hints.interrupt)?;
         let mut blocks = self.concerned(&self.blocks)?;
         let mut newer = Newer {
             from: blocks.len(),
@@ -145,8 +145,11 @@ impl Querier for DbQuerier {
         let mut parts = Vec::with_capacity(head.len());
         let mut left = Samples::default();
         for (number, source) in blocks.iter().enumerate() {
-            for ordinal in select(&*source.block, matchers)?.to_vec() {
+            let ordinals = select_until(&*source.block, matchers, &hints.interrupt)?;
+            for (at, ordinal) in ordinals.to_vec().into_iter().enumerate() {
+                hints.interrupt.check_at(at)?;
                 if source.tombstones.touch(ordinal) {
+                    hints.interrupt.check()?;
                     source.read(ordinal, self.range, Detail::Markers, &mut left)?;
                     if left.is_empty() {
                         continue;

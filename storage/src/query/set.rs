@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use tenbin_model::sorting::sort_checked;
 use tenbin_model::{
-    CounterResetHint, FloatHistogram, Labels, RawSamples, SampleBuffer, SelectHints, SeriesSet,
-    StoreError, TimeRange,
+    CounterResetHint, FloatHistogram, Interrupt, Labels, RawSamples, SampleBuffer, SelectHints,
+    SeriesSet, StoreError, TimeRange,
 };
 
 use super::merge::{Columns, Samples, merge_samples};
@@ -81,6 +82,7 @@ pub(super) struct Selection {
     groups: Vec<std::ops::Range<u32>>,
     /// In the order of `groups`; empty unless they were needed for sorting.
     labels: Vec<Labels>,
+    interrupt: Interrupt,
 }
 
 #[derive(Default)]
@@ -103,7 +105,7 @@ impl Selection {
         mut parts: Vec<Part>,
         hints: &SelectHints,
     ) -> Result<Self, StoreError> {
-        parts.sort_unstable();
+        sort_checked(&mut parts, Ord::cmp, || hints.interrupt.check())?;
         let mut groups: Vec<std::ops::Range<u32>> = Vec::new();
         for (at, part) in parts.iter().enumerate() {
             let at = at as u32;
@@ -126,6 +128,7 @@ impl Selection {
             parts,
             groups,
             labels: Vec::new(),
+            interrupt: hints.interrupt.clone(),
         };
         if hints.sorted {
             selection.sort()?;
@@ -136,9 +139,10 @@ impl Selection {
     fn sort(&mut self) -> Result<(), StoreError> {
         let mut keyed = Vec::with_capacity(self.groups.len());
         for series in 0..self.groups.len() {
+            self.interrupt.check_at(series)?;
             keyed.push((self.labels(series)?, self.groups[series].clone()));
         }
-        keyed.sort_by(|a, b| a.0.cmp(&b.0));
+        sort_checked(&mut keyed, |a, b| a.0.cmp(&b.0), || self.interrupt.check())?;
         (self.labels, self.groups) = keyed.into_iter().unzip();
         Ok(())
     }
@@ -166,7 +170,11 @@ impl Selection {
             spare,
         } = scratch;
         merged.clear();
-        for part in self.parts_of(series) {
+        for (number, part) in self.parts_of(series).iter().enumerate() {
+            // Whoever reads looks up between series.
+            if number > 0 {
+                self.interrupt.check()?;
+            }
             let Some(source) = self.blocks.get(part.source as usize) else {
                 let series = &self.head[part.ordinal as usize];
                 let samples = &series.samples;

@@ -9,6 +9,7 @@ mod fixtures;
 mod harness;
 mod histograms;
 mod interchange;
+mod interrupts;
 mod lifecycle;
 mod model;
 mod old_blocks;

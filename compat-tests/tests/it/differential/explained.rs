@@ -1,17 +1,20 @@
 //! Differences between 3.5 and 3.14, or between stores, that are no mistakes: each with its reason, as
 //! docs/COMPAT.md lists them.
 
-use tenbin_compat_tests::answers::{same, same_but, same_but_smaller_histograms};
+use serde_json::Value;
+use tenbin_compat_tests::answers::{
+    is_infinite_for_nan, is_smaller, same, same_but, same_but_histograms,
+};
 use tenbin_compat_tests::dataset::START_MS;
 use tenbin_compat_tests::http::Answer;
 use tenbin_compat_tests::rewrite::{
-    calls_of, counted_operands, subqueries_of, with_equalities_first, with_kept_names,
-    without_counted_values,
+    aggregations_of, calls_of, counted_operands, subqueries_of, with_equalities_first,
+    with_kept_names, without_counted_values,
 };
 
 use super::ask::Ask;
 use super::fresh::Fresh;
-use super::{comparable, with_texts, without, without_metric_name};
+use super::{STEPS, comparable, with_texts, without, without_metric_name};
 
 /// Differences that are not ours to mend: a part of the error text, and why.
 const EXPLAINED_ERRORS: &[(&str, &str)] = &[
@@ -86,6 +89,10 @@ pub(super) fn explain(
 ) -> Option<&'static str> {
     let query = parameters[0].1;
     if ours.status != 200 || theirs.status != 200 {
+        let ours_alone = ours.status == 200 && path == "query_range";
+        if ours_alone && query.contains("predict_linear((") && agree_at_every_step(ask, query) {
+            return Some("Prometheus evaluates pinned subqueries in predict_linear too far");
+        }
         return explained_error(query, ours, theirs);
     }
     if let Some(reason) = explained_values(query, ours, theirs) {
@@ -94,8 +101,14 @@ pub(super) fn explain(
     if extrapolates_less(ask, path, parameters) {
         return Some("3.14 extrapolates no histogram below a count of zero");
     }
+    if averages_infinities(ask, path, parameters) {
+        return Some("3.14 sums up histograms with a compensation that knows infinities");
+    }
     if spreads_nan(ask, path, parameters) {
         return Some("3.14's mad_over_time is NaN when any sample is NaN");
+    }
+    if picks_among_equals(ask, path, parameters) {
+        return Some("which of equal values topk and bottomk pick depends on series order");
     }
     if query.contains("absent") {
         let reordered = with_equalities_first(query);
@@ -152,8 +165,8 @@ pub(super) fn extrapolates_less(ask: &Ask<'_>, path: &str, parameters: &[(&str, 
             ask,
             path,
             parameters,
-            &["rate", "increase"],
-            &same_but_smaller_histograms,
+            &calls_of(parameters[0].1, &["rate", "increase"]),
+            &|ours, theirs| same_but_histograms(ours, theirs, &is_smaller),
         )
 }
 
@@ -169,12 +182,53 @@ fn spreads_nan(ask: &Ask<'_>, path: &str, parameters: &[(&str, &str)]) -> bool {
     )
 }
 
-/// Whether a call of one of the functions differs in a way, when it is asked for alone.
+/// Whether both servers agree about an instant query at every step of the range.
+fn agree_at_every_step(ask: &Ask<'_>, query: &str) -> bool {
+    STEPS.step_by(37).all(|time| {
+        let answers = ask.both("query", &[("query", query), ("time", &time.to_string())]);
+        answers.is_ok_and(|(ours, theirs)| same(&comparable(&ours), &comparable(&theirs)))
+    })
+}
+
+/// Whether one of the aggregations that pick series differs, but not in how many it picks and what
+/// they add up to.
+fn picks_among_equals(ask: &Ask<'_>, path: &str, parameters: &[(&str, &str)]) -> bool {
+    let start = first_time();
+    let agree = |path: &str, query: &str, parameters: &[(&str, &str)]| {
+        let mut parameters = parameters.to_vec();
+        parameters[0].1 = query;
+        ask.both(path, &parameters)
+            .is_ok_and(|(ours, theirs)| same(&comparable(&ours), &comparable(&theirs)))
+    };
+    let equals = |path: &str, call: &str, parameters: &[(&str, &str)]| {
+        !agree(path, call, parameters)
+            && agree(path, &format!("sum({call})"), parameters)
+            && agree(path, &format!("count({call})"), parameters)
+    };
+    aggregations_of(parameters[0].1, &["topk", "bottomk"])
+        .into_iter()
+        .any(|call| {
+            equals(path, call, parameters)
+                || equals("query_range", call, &often(call, &start, parameters))
+        })
+}
+
+/// Whether an average of native histograms differs: ours is infinite where theirs is NaN.
+fn averages_infinities(ask: &Ask<'_>, path: &str, parameters: &[(&str, &str)]) -> bool {
+    let mut calls = calls_of(parameters[0].1, &["avg_over_time"]);
+    calls.extend(aggregations_of(parameters[0].1, &["avg"]));
+    parameters[0].1.contains("nh")
+        && call_differs(ask, path, parameters, &calls, &|ours, theirs| {
+            same_but_histograms(ours, theirs, &is_infinite_for_nan)
+        })
+}
+
+/// Whether one of the calls differs in a way, when it is asked for alone.
 fn call_differs(
     ask: &Ask<'_>,
     path: &str,
     parameters: &[(&str, &str)],
-    functions: &[&str],
+    calls: &[&str],
     way: &dyn Fn(&str, &str) -> bool,
 ) -> bool {
     let start = first_time();
@@ -182,13 +236,11 @@ fn call_differs(
         let answers = ask.both(path, parameters);
         answers.is_ok_and(|(ours, theirs)| way(&comparable(&ours), &comparable(&theirs)))
     };
-    calls_of(parameters[0].1, functions)
-        .into_iter()
-        .any(|call| {
-            let mut alone = parameters.to_vec();
-            alone[0].1 = call;
-            differs(path, &alone) || differs("query_range", &often(call, &start, parameters))
-        })
+    calls.iter().any(|call| {
+        let mut alone = parameters.to_vec();
+        alone[0].1 = call;
+        differs(path, &alone) || differs("query_range", &often(call, &start, parameters))
+    })
 }
 
 /// Whether both servers agree about an operand, but for the last digits somewhere.
@@ -325,6 +377,10 @@ pub(super) fn explained_values(
     if has(&["stddev", "stdvar"]) && same_but(&our_values, &their_values, &close) {
         return Some("of the spread of nearly equal values only rounding is left");
     }
+    let texts = [ours, theirs].map(without_nan_texts);
+    if query.contains("count_values") && same(&texts[0], &texts[1]) {
+        return Some("which empty buckets count_values shows as NaN depends on the chunk");
+    }
     let gauge = ["native histogram metric is not a"];
     if same(&without(ours, &gauge), &without(theirs, &gauge)) {
         return Some("3.14 takes differences and negative multiples of histograms for gauges");
@@ -342,6 +398,24 @@ pub(super) fn explained_values(
         return Some("whether empty buckets make a difference depends on the chunk");
     }
     None
+}
+
+/// The answer without buckets that are NaN in the texts of `count_values`.
+fn without_nan_texts(answer: &Answer) -> String {
+    let mut answer = answer.clone();
+    let mut body = answer.json();
+    let all = (body.pointer_mut("/data/result")).and_then(Value::as_array_mut);
+    for series in all.into_iter().flatten() {
+        if let Some(text) = series["metric"]["value"].as_str() {
+            let text = text.trim_end_matches('}').split(", ");
+            let kept: Vec<&str> = text
+                .filter(|part| part.starts_with('{') || !part.ends_with(":NaN"))
+                .collect();
+            series["metric"]["value"] = kept.join(", ").into();
+        }
+    }
+    answer.body = body.to_string().into_bytes();
+    comparable(&answer)
 }
 
 /// The answer without the metric's name in warnings about groups that mix kinds of buckets.

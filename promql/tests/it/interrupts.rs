@@ -1,0 +1,148 @@
+//! Where a query looks up from its work: a switch goes on at a look, and the query has to end there.
+
+use std::time::{Duration, Instant};
+
+use tenbin_model::{Labels, SampleBuffer, SeriesSet, StoreError, TimeRange};
+use tenbin_promql::options::EngineOptions;
+use tenbin_promql::{CancelToken, EvalError, QueryRange, evaluate, parse};
+
+use crate::store::{only, store};
+
+const CANCELED: &str = "query was canceled in expression evaluation";
+
+/// Series with one sample each, in no order.
+#[derive(Clone, Copy)]
+struct Crowd(usize);
+
+impl SeriesSet for Crowd {
+    fn len(&self) -> usize {
+        self.0
+    }
+
+    fn labels(&self, series: usize) -> Result<Labels, StoreError> {
+        let number = (series * 7919 % self.0).to_string();
+        Ok(Labels::from_pairs(&[("__name__", "m"), ("n", &number)]))
+    }
+
+    fn read(
+        &self,
+        series: usize,
+        _range: TimeRange,
+        out: &mut SampleBuffer,
+    ) -> Result<(), StoreError> {
+        out.clear();
+        out.timestamps_ms.push(1_000);
+        out.values.push((series * 104_729 % self.0) as f64);
+        Ok(())
+    }
+}
+
+/// How a query over the crowd ends, and how often it looked up before.
+fn looks(text: &str, at_look: u64) -> (u64, Result<(), EvalError>) {
+    let options = EngineOptions {
+        features: tenbin_promql::options::Features::all_for_tests(),
+        threads: 1,
+        ..EngineOptions::default()
+    };
+    let expr = parse(text, &options.features).unwrap();
+    let cancel = CancelToken::at_look(at_look);
+    let crowd = only(Crowd(9_000));
+    let range = QueryRange::instant(1_000);
+    let result = evaluate(&crowd, text, &expr, &range, &options, &cancel);
+    (at_look - cancel.looks_left(), result.map(|_| ()))
+}
+
+#[test]
+fn sorting_and_picking_look_up() {
+    const NEVER: u64 = u64::MAX;
+    for (text, without) in [
+        ("sort(m)", "m"),
+        ("sort_desc(m)", "m"),
+        ("sort_by_label(m, \"n\")", "m"),
+        ("sort_by_label_desc(m, \"n\")", "m"),
+        ("topk(8500, m)", "m"),
+        ("bottomk(8500, m)", "m"),
+        ("quantile(0.5, m)", "max(m)"),
+    ] {
+        let (reading, result) = looks(without, NEVER);
+        assert!(result.is_ok(), "{without}");
+        let (all, result) = looks(text, NEVER);
+        assert!(result.is_ok(), "{text}");
+        // 9,000 values are sorted in two runs, which are merged.
+        assert!(all >= reading + 3, "{text}: {all} after {reading}");
+        for at in [all - 2, all] {
+            let (looked, result) = looks(text, at);
+            assert_eq!(result.unwrap_err().to_string(), CANCELED, "{text} at {at}");
+            assert_eq!(looked, at, "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_store_is_told_when_to_give_up() {
+    let endless = store(|_, hints| {
+        loop {
+            hints.interrupt.check()?;
+        }
+    });
+    let run = |text: &str, timeout_ms: u64, cancel: &CancelToken| {
+        let options = EngineOptions {
+            timeout_ms,
+            ..EngineOptions::default()
+        };
+        let expr = parse(text, &options.features).unwrap();
+        let range = QueryRange::instant(1_000);
+        let result = evaluate(&endless, text, &expr, &range, &options, cancel);
+        result.unwrap_err().to_string()
+    };
+    for text in [
+        "m",
+        "sum(rate(m[5m]))",
+        "m[5m]",
+        "absent(m)",
+        "max_over_time(m[5m:1m])",
+    ] {
+        for at in [1, 2, 1_000] {
+            assert_eq!(
+                run(text, 60_000, &CancelToken::at_look(at)),
+                CANCELED,
+                "{text}"
+            );
+        }
+        let started = Instant::now();
+        let timed_out = run(text, 20, &CancelToken::default());
+        assert_eq!(
+            timed_out, "query timed out in expression evaluation",
+            "{text}"
+        );
+        assert!(started.elapsed() < Duration::from_secs(2), "{text}");
+    }
+}
+
+#[test]
+fn a_store_may_give_up_while_it_is_read() {
+    #[derive(Clone)]
+    struct Slow(tenbin_model::Interrupt);
+    impl SeriesSet for Slow {
+        fn len(&self) -> usize {
+            1
+        }
+        fn labels(&self, _: usize) -> Result<Labels, StoreError> {
+            Ok(Labels::empty())
+        }
+        fn read(&self, _: usize, _: TimeRange, _: &mut SampleBuffer) -> Result<(), StoreError> {
+            loop {
+                self.0.check()?;
+            }
+        }
+    }
+    let slow = store(|_, hints| Ok(Box::new(Slow(hints.interrupt.clone()))));
+    let options = EngineOptions::default();
+    for text in ["m", "rate(m[5m])", "m[5m]", "stddev_over_time(m[5m])"] {
+        let expr = parse(text, &options.features).unwrap();
+        let cancel = CancelToken::at_look(50);
+        let range = QueryRange::instant(1_000);
+        let error = evaluate(&slow, text, &expr, &range, &options, &cancel).unwrap_err();
+        assert_eq!(error.to_string(), CANCELED, "{text}");
+    }
+}
