@@ -15,6 +15,7 @@ use tenbin_model::text::float::format_f;
 
 use crate::ast::{AggregateOp, Expr, Span};
 use crate::error::EvalError;
+use crate::eval::binary::totals;
 use crate::eval::column::{Presence, Scalars, Series};
 use crate::eval::grid::Grid;
 use crate::eval::grouping::{Grouping, Groups};
@@ -196,7 +197,7 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Vec<Series>, EvalError> {
         let (param, param_span) = self.aggregation_param(aggregate, grid)?;
         let span = aggregate.input.span;
-        let input = self.eval_vector(&aggregate.input, grid)?;
+        let input = self.eval_beside(1, &aggregate.input, grid)?;
         self.budget.touch(grid.steps as u64)?;
         let range = ParamRange::of(&param);
         if range.has_nan {
@@ -282,7 +283,10 @@ impl<'a> Evaluator<'a> {
         };
         let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut all: Vec<Series> = Vec::new();
+        let mut inputs = (0, 0);
         self.for_each_series(&aggregate.input, grid, &mut |evaluator, series| {
+            let (size, at_last) = totals(std::slice::from_ref(series), grid);
+            inputs = (inputs.0 + size, inputs.1 + at_last);
             // Neighbouring steps often hold the same value.
             let mut known: Option<(u64, usize)> = None;
             for step in series.occupied().iter() {
@@ -317,6 +321,8 @@ impl<'a> Evaluator<'a> {
             }
             Ok(Fate::Done)
         })?;
+        // Prometheus holds the input, that of the step at hand once more, and the result.
+        self.budget.touch(inputs.0 + inputs.1)?;
         let delayed = self.delayed_name_removal();
         settle_duplicates(all, grid, delayed, &self.budget)
     }

@@ -34,7 +34,11 @@ impl Evaluator<'_> {
         let mut lhs = self.eval(first, grid)?;
         for operation in chain.into_iter().rev() {
             self.budget.check()?;
+            // Prometheus holds the scalars of the left side meanwhile.
+            let held = u64::from(matches!(lhs, Data::Scalar(_))) * grid.steps as u64;
+            self.budget.charge(held)?;
             let rhs = self.eval(&operation.rhs, grid)?;
+            self.budget.release(held);
             lhs = self.operation(operation, lhs, rhs, grid)?;
         }
         Ok(lhs)

@@ -149,6 +149,20 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// Evaluates a vector while Prometheus holds so many scalar arguments.
+    pub(crate) fn eval_beside(
+        &mut self,
+        scalars: usize,
+        node: &Node<'_>,
+        grid: &Grid,
+    ) -> Result<Vec<Series>, EvalError> {
+        let held = (scalars * grid.steps) as u64;
+        self.budget.charge(held)?;
+        let result = self.eval_vector(node, grid);
+        self.budget.release(held);
+        result
+    }
+
     /// Hands the series of a vector node to `visit` one at a time: straight from the store where
     /// the node allows it, else from its finished result.
     pub(crate) fn for_each_series(

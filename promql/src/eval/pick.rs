@@ -188,7 +188,7 @@ impl Evaluator<'_> {
         grid: &Grid,
     ) -> Result<Vec<Series>, EvalError> {
         let (param, _) = self.aggregation_param(aggregate, grid)?;
-        let input = self.eval_vector(&aggregate.input, grid)?;
+        let input = self.eval_beside(1, &aggregate.input, grid)?;
         self.budget.touch(grid.steps as u64)?;
         if !self.check_param(aggregate, &param)? {
             self.budget.release_series(&input);

@@ -263,7 +263,11 @@ impl<'a> Evaluator<'a> {
             _ => call.args[0].span,
         };
         self.tally.nothing_read = matches!(input, RangeInput::Evaluated(..));
+        // Prometheus holds a sample per step of each scalar meanwhile.
+        let held = (params.len() * grid.steps) as u64;
+        self.budget.charge(held)?;
         let result = self.window_series(&input, &frame, function, &params, span, visit);
+        self.budget.release(held);
         self.tally.nothing_read = false;
         if let RangeInput::Evaluated(all, _) = &input {
             self.budget.release_series(all);

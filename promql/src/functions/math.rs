@@ -70,10 +70,11 @@ pub(crate) fn min(a: f64, b: f64) -> f64 {
 }
 
 /// Changes the floats of a vector one by one: `change` gets a series without histograms. The name
-/// is dropped.
+/// is dropped. The call has so many scalar arguments.
 pub(crate) fn on_floats(
     evaluator: &mut Evaluator<'_>,
     all: Vec<Series>,
+    scalars: usize,
     grid: &Grid,
     mut change: impl FnMut(&mut Series),
 ) -> Result<Data, EvalError> {
@@ -91,8 +92,9 @@ pub(crate) fn on_floats(
         evaluator.drop_name(&mut series);
         kept.push(series);
     }
-    // Prometheus holds the input, that of the step at hand once more, and the result.
-    evaluator.budget.touch(inputs.0 + inputs.1)?;
+    // Prometheus holds the inputs, those of the step at hand once more, and the result.
+    let scalars = scalars as u64 * (grid.steps as u64 + 1);
+    evaluator.budget.touch(inputs.0 + inputs.1 + scalars)?;
     let delayed = evaluator.delayed_name_removal();
     settle_duplicates(kept, grid, delayed, &evaluator.budget).map(Data::Vector)
 }
@@ -105,7 +107,7 @@ pub(crate) fn element_wise(
     f: fn(f64) -> f64,
 ) -> Result<Data, EvalError> {
     let all = evaluator.eval_vector(&call.args[0], grid)?;
-    on_floats(evaluator, all, grid, |series| {
+    on_floats(evaluator, all, 0, grid, |series| {
         for value in &mut series.values {
             *value = f(*value);
         }
@@ -123,7 +125,7 @@ pub(crate) fn round(
     } else {
         Scalars::Same(1.0)
     };
-    on_floats(evaluator, all, grid, |series| {
+    on_floats(evaluator, all, call.args.len() - 1, grid, |series| {
         for (step, value) in series.values.iter_mut().enumerate() {
             let inverse = 1.0 / nearest.at(step);
             *value = (*value * inverse + 0.5).floor() / inverse;
@@ -145,7 +147,7 @@ fn clamped(
     };
     let low = bound(low_arg, f64::NEG_INFINITY)?;
     let high = bound(high_arg, f64::INFINITY)?;
-    on_floats(evaluator, all, grid, |series| {
+    on_floats(evaluator, all, call.args.len() - 1, grid, |series| {
         for step in 0..grid.steps {
             let (low, high) = (low.at(step), high.at(step));
             if high < low {

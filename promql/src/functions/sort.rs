@@ -129,6 +129,8 @@ fn sorted_by_label(
         .collect::<Result<_, _>>()?;
     let mut all = evaluator.eval_vector(&call.args[0], grid)?;
     warn_in_range_query(evaluator, call, grid);
+    let inputs = totals(&all, grid);
+    evaluator.budget.touch(inputs.0 + inputs.1)?;
     if grid.is_instant() {
         let less = |a: &Series, b: &Series| match deciding(&names, a, b) {
             Some((a, b)) => precedes(a, b) != descending,

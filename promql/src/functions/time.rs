@@ -131,7 +131,7 @@ fn date_part(
         return Ok(Data::Vector(vec![series]));
     }
     let all = evaluator.eval_vector(&call.args[0], grid)?;
-    on_floats(evaluator, all, grid, |series| {
+    on_floats(evaluator, all, 0, grid, |series| {
         for value in &mut series.values {
             *value = part(Civil::from_seconds(second_of(*value))) as f64;
         }

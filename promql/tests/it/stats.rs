@@ -54,7 +54,8 @@ impl SeriesSet for Selected {
 }
 
 fn stats(text: &str, range: &QueryRange) -> QueryStats {
-    let options = EngineOptions::default();
+    let mut options = EngineOptions::default();
+    options.features.experimental_functions = true;
     let expr = parse(text, &options.features).unwrap();
     let cancel = CancelToken::default();
     let result = evaluate(&store(every_second), text, &expr, range, &options, &cancel);
@@ -103,6 +104,33 @@ const KNOWN: &[Known] = &[
     ("timestamp(x)", (220, 240), (20, 40)),
     ("sort(x)", (220, 460), (20, 60)),
     ("-x", (220, 220), (20, 20)),
+    ("clamp(x, 1, 2)", (220, 484), (20, 64)),
+    ("clamp_max(x, 3)", (220, 472), (20, 62)),
+    ("round(x)", (220, 460), (20, 60)),
+    ("round(x, 5)", (220, 472), (20, 62)),
+    ("sort_by_label(x, \"s\")", (220, 460), (20, 60)),
+    ("quantile_over_time(0.5, x[1m])", (13_200, 291), (1_200, 81)),
+    ("predict_linear(x[1m], 60)", (13_200, 291), (1_200, 81)),
+    (
+        "double_exponential_smoothing(x[1m], 0.5, 0.3)",
+        (13_200, 302),
+        (1_200, 82),
+    ),
+    ("quantile(0.5, abs(x))", (220, 471), (20, 61)),
+    ("topk(3, abs(x))", (220, 471), (20, 61)),
+    ("count_values(\"v\", x)", (220, 460), (20, 60)),
+    ("sum(count_values(\"v\", x))", (220, 460), (20, 60)),
+    ("(1 + 2) * (3 - 4)", (0, 11), (0, 6)),
+    ("1 + scalar(x{s=\"1\"})", (11, 35), (1, 5)),
+    ("2 * x", (220, 472), (20, 62)),
+    ("2 * abs(x)", (220, 472), (20, 62)),
+    ("histogram_quantile(0.9, abs(x))", (220, 471), (20, 61)),
+    ("histogram_fraction(0, 1, x)", (220, 264), (20, 44)),
+    (
+        "max_over_time(clamp_min(x, 1)[5m:1m])",
+        (980, 516),
+        (100, 226),
+    ),
 ];
 
 #[test]

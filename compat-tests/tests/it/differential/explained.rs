@@ -173,13 +173,10 @@ pub(super) fn extrapolates_less(ask: &Ask<'_>, path: &str, parameters: &[(&str, 
 /// Whether one of the `mad_over_time` in the query differs, and is NaN where it does.
 fn spreads_nan(ask: &Ask<'_>, path: &str, parameters: &[(&str, &str)]) -> bool {
     let nan = |ours: f64, _: f64| ours.is_nan();
-    call_differs(
-        ask,
-        path,
-        parameters,
-        &["mad_over_time"],
-        &|ours, theirs| !same(ours, theirs) && same_but(ours, theirs, &nan),
-    )
+    let calls = calls_of(parameters[0].1, &["mad_over_time"]);
+    call_differs(ask, path, parameters, &calls, &|ours, theirs| {
+        !same(ours, theirs) && same_but(ours, theirs, &nan)
+    })
 }
 
 /// Whether both servers agree about an instant query at every step of the range.

@@ -239,7 +239,7 @@ pub(crate) fn quantile(
     grid: &Grid,
 ) -> Result<Data, EvalError> {
     let quantiles = scalar_arg(evaluator, call, 0, grid)?;
-    let input = evaluator.eval_vector(&call.args[1], grid)?;
+    let input = evaluator.eval_beside(1, &call.args[1], grid)?;
     check_quantiles(evaluator, &quantiles, grid, call.args[0].span);
     let figure = Figure::Quantile(&quantiles);
     let result = figures(evaluator, &input, figure, call.args[1].span, grid)?;
@@ -255,7 +255,7 @@ pub(crate) fn fraction(
 ) -> Result<Data, EvalError> {
     let lower = scalar_arg(evaluator, call, 0, grid)?;
     let upper = scalar_arg(evaluator, call, 1, grid)?;
-    let input = evaluator.eval_vector(&call.args[2], grid)?;
+    let input = evaluator.eval_beside(2, &call.args[2], grid)?;
     let figure = Figure::Fraction(&lower, &upper);
     let result = figures(evaluator, &input, figure, call.args[2].span, grid)?;
     hold_operands(evaluator, &input, 2, grid)?;
