@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tenbin_model::Interrupt;
+
 use crate::engine::CancelToken;
 use crate::eval::budget::Budget;
 
@@ -30,6 +32,7 @@ pub(crate) struct Tally {
 struct Watch {
     deadline: Option<Instant>,
     cancel: CancelToken,
+    interrupt: Interrupt,
     /// Look again when so many samples were counted.
     next: u64,
     stopped: bool,
@@ -47,6 +50,7 @@ impl Tally {
             watch: Watch {
                 deadline: budget.deadline(),
                 cancel: budget.cancel_token().clone(),
+                interrupt: budget.interrupt(),
                 next: WORK_BETWEEN_LOOKS,
                 stopped: false,
             },
@@ -98,6 +102,11 @@ impl Tally {
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
         self.watch.stopped
+    }
+
+    /// For long work between two counts: its failure becomes the query's.
+    pub(crate) fn interrupt(&self) -> Interrupt {
+        self.watch.interrupt.clone()
     }
 
     #[inline]

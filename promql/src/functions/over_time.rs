@@ -4,13 +4,13 @@
 //!
 //! Sums are compensated, in the order of the samples. Source: Prometheus `promql/functions.go`.
 
-use tenbin_model::{SampleBuffer, kahan};
+use tenbin_model::{Interrupt, SampleBuffer, StoreError, kahan};
 
 use crate::error::EvalError;
 use crate::eval::column::Series;
 use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide, slide_bounds};
 use crate::functions::histogram::over_time as histogram_over_time;
-use crate::functions::quantile::{nan_first, quantile_of, quantile_of_sorted};
+use crate::functions::quantile::{nan_first, quantile_of, quantile_of_sorted, sort_values};
 use crate::value::SampleValue;
 
 type Outcome = Result<Option<SampleValue>, EvalError>;
@@ -72,17 +72,21 @@ fn deviation_of(values: &[f64]) -> f64 {
 }
 
 /// Median of the absolute deviations from the median.
-fn mad_of(values: &[f64], scratch: &mut Vec<f64>) -> f64 {
+fn mad_of(
+    values: &[f64],
+    scratch: &mut Vec<f64>,
+    interrupt: &Interrupt,
+) -> Result<f64, StoreError> {
     if values.iter().any(|v| v.is_nan()) {
-        return f64::NAN;
+        return Ok(f64::NAN);
     }
     scratch.clear();
     scratch.extend_from_slice(values);
-    let median = quantile_of(0.5, scratch);
+    let median = quantile_of(0.5, scratch, interrupt)?;
     for value in scratch.iter_mut() {
         *value = (*value - median).abs();
     }
-    quantile_of(0.5, scratch)
+    quantile_of(0.5, scratch, interrupt)
 }
 
 /// The floats of a window in which histograms do not count.
@@ -292,15 +296,24 @@ pub(crate) fn mad_floats(
     out: &mut Series,
 ) -> Result<(), EvalError> {
     let scratch = &mut *state.scratch;
+    let (interrupt, mut given_up) = (state.tally.interrupt(), Ok(()));
     slide(samples, frame, state.tally, out, |window| {
-        Some(mad_of(window.values, scratch))
+        if given_up.is_err() {
+            return None;
+        }
+        let found = mad_of(window.values, scratch, &interrupt);
+        found.map_err(|e| given_up = Err(e.into())).ok()
     });
-    Ok(())
+    given_up
 }
 
 pub(crate) fn mad_mixed(window: &MixedWindow<'_>, state: &mut CallState<'_>) -> Outcome {
-    Ok(floats_only(window, state)
-        .map(|floats| SampleValue::Float(mad_of(floats.values, state.scratch))))
+    let Some(floats) = floats_only(window, state) else {
+        return Ok(None);
+    };
+    let interrupt = state.tally.interrupt();
+    let found = mad_of(floats.values, state.scratch, &interrupt)?;
+    Ok(Some(SampleValue::Float(found)))
 }
 
 fn is_invalid_quantile(quantile: f64) -> bool {
@@ -318,16 +331,24 @@ pub(crate) fn quantile_floats(
     };
     let notes = &mut *state.notes;
     let span = state.span;
+    let (interrupt, mut given_up) = (state.tally.interrupt(), Ok(()));
     let mut sorted = SortedWindow::new(&samples.values, state.scratch);
     slide(samples, frame, state.tally, out, |window| {
+        if given_up.is_err() {
+            return None;
+        }
         let quantile = quantiles.at(window.step);
         if is_invalid_quantile(quantile) {
             notes.invalid_quantile(quantile, span);
         }
-        sorted.move_to(window.first, window.first + window.values.len());
+        let end = window.first + window.values.len();
+        if let Err(e) = sorted.move_to(window.first, end, &interrupt) {
+            given_up = Err(e.into());
+            return None;
+        }
         Some(quantile_of_sorted(quantile, sorted.values))
     });
-    Ok(())
+    given_up
 }
 
 /// The values of a window in order, kept up to date as the window moves on.
@@ -365,12 +386,17 @@ impl<'s> SortedWindow<'s> {
     }
 
     /// Moves the window forward.
-    fn move_to(&mut self, low: usize, high: usize) {
+    fn move_to(
+        &mut self,
+        low: usize,
+        high: usize,
+        interrupt: &Interrupt,
+    ) -> Result<(), StoreError> {
         let changed = (low - self.low) + (high - self.high);
         if self.has_negative_zero || low >= self.high || changed > 8 {
             self.values.clear();
             self.values.extend_from_slice(&self.all[low..high]);
-            self.values.sort_by(|a, b| nan_first(*a, *b));
+            sort_values(self.values, interrupt)?;
         } else {
             for at in self.low..low {
                 let place = self.place(self.all[at]);
@@ -382,6 +408,7 @@ impl<'s> SortedWindow<'s> {
             }
         }
         (self.low, self.high) = (low, high);
+        Ok(())
     }
 }
 
@@ -397,10 +424,8 @@ pub(crate) fn quantile_mixed(window: &MixedWindow<'_>, state: &mut CallState<'_>
     }
     state.scratch.clear();
     state.scratch.extend_from_slice(floats.values);
-    Ok(Some(SampleValue::Float(quantile_of(
-        quantile,
-        state.scratch,
-    ))))
+    let found = quantile_of(quantile, state.scratch, &state.tally.interrupt())?;
+    Ok(Some(SampleValue::Float(found)))
 }
 
 #[cfg(test)]
@@ -419,7 +444,8 @@ mod tests {
     fn spread_is_that_of_the_population() {
         assert_eq!(variance_of(&[1.0, 3.0]), 1.0);
         assert_eq!(deviation_of(&[2.0, 6.0]), 2.0);
-        assert_eq!(mad_of(&[1.0, 2.0, 9.0], &mut Vec::new()), 1.0);
-        assert!(mad_of(&[f64::NAN, 1.0], &mut Vec::new()).is_nan());
+        let mad = |values: &[f64]| mad_of(values, &mut Vec::new(), &Interrupt::default());
+        assert_eq!(mad(&[1.0, 2.0, 9.0]).unwrap(), 1.0);
+        assert!(mad(&[f64::NAN, 1.0]).unwrap().is_nan());
     }
 }

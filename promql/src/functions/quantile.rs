@@ -4,6 +4,9 @@
 
 use std::cmp::Ordering;
 
+use tenbin_model::sorting::sort_checked;
+use tenbin_model::{Interrupt, StoreError};
+
 use crate::eval::notes::ForcedMonotonicity;
 
 /// Relative differences between neighbouring buckets up to this are taken for rounding errors.
@@ -19,10 +22,25 @@ pub(crate) fn nan_first(a: f64, b: f64) -> Ordering {
     }
 }
 
+/// Sorts values, NaN first, unless that is given up.
+pub(crate) fn sort_values(values: &mut [f64], interrupt: &Interrupt) -> Result<(), StoreError> {
+    // As many are sorted before anybody could have noticed.
+    const AT_ONCE: usize = 1 << 12;
+    if values.len() <= AT_ONCE {
+        values.sort_by(|a, b| nan_first(*a, *b));
+        return Ok(());
+    }
+    sort_checked(values, |a, b| nan_first(*a, *b), || interrupt.check())
+}
+
 /// The quantile of some values, which get sorted. NaN is the smallest value.
-pub(crate) fn quantile_of(quantile: f64, values: &mut [f64]) -> f64 {
-    values.sort_by(|a, b| nan_first(*a, *b));
-    quantile_of_sorted(quantile, values)
+pub(crate) fn quantile_of(
+    quantile: f64,
+    values: &mut [f64],
+    interrupt: &Interrupt,
+) -> Result<f64, StoreError> {
+    sort_values(values, interrupt)?;
+    Ok(quantile_of_sorted(quantile, values))
 }
 
 /// The quantile of values in order.
@@ -218,6 +236,10 @@ fn rank_of(value: f64, buckets: &[Bucket]) -> Option<f64> {
 mod tests {
     use super::*;
 
+    fn quantile(quantile: f64, values: &mut [f64]) -> f64 {
+        quantile_of(quantile, values, &Interrupt::default()).unwrap()
+    }
+
     fn buckets(pairs: &[(f64, f64)]) -> Vec<Bucket> {
         pairs
             .iter()
@@ -230,10 +252,10 @@ mod tests {
 
     #[test]
     fn values_blend_linearly() {
-        assert_eq!(quantile_of(0.5, &mut [3.0, 1.0]), 2.0);
-        assert_eq!(quantile_of(0.0, &mut [3.0, 1.0]), 1.0);
-        assert_eq!(quantile_of(2.0, &mut [1.0]), f64::INFINITY);
-        assert!(quantile_of(0.5, &mut []).is_nan());
+        assert_eq!(quantile(0.5, &mut [3.0, 1.0]), 2.0);
+        assert_eq!(quantile(0.0, &mut [3.0, 1.0]), 1.0);
+        assert_eq!(quantile(2.0, &mut [1.0]), f64::INFINITY);
+        assert!(quantile(0.5, &mut []).is_nan());
     }
 
     #[test]

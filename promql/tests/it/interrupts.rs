@@ -78,6 +78,54 @@ fn sorting_and_picking_look_up() {
     }
 }
 
+/// One series with a sample every millisecond.
+#[derive(Clone, Copy)]
+struct Dense(i64);
+
+impl SeriesSet for Dense {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn labels(&self, _: usize) -> Result<Labels, StoreError> {
+        Ok(Labels::from_pairs(&[("__name__", "m")]))
+    }
+
+    fn read(&self, _: usize, _: TimeRange, out: &mut SampleBuffer) -> Result<(), StoreError> {
+        out.clear();
+        out.timestamps_ms.extend(0..self.0);
+        out.values
+            .extend((0..self.0).map(|at| (at * 7919 % self.0) as f64));
+        Ok(())
+    }
+}
+
+#[test]
+fn sorting_a_wide_window_looks_up() {
+    let options = EngineOptions {
+        features: tenbin_promql::options::Features::all_for_tests(),
+        threads: 1,
+        ..EngineOptions::default()
+    };
+    let looks = |text: &str, at_look: u64| {
+        let expr = parse(text, &options.features).unwrap();
+        let cancel = CancelToken::at_look(at_look);
+        let range = QueryRange::instant(40_000);
+        let result = evaluate(&only(Dense(40_000)), text, &expr, &range, &options, &cancel);
+        (at_look - cancel.looks_left(), result.map(|_| ()))
+    };
+    let (reading, _) = looks("max_over_time(m[1m])", u64::MAX);
+    for text in ["quantile_over_time(0.5, m[1m])", "mad_over_time(m[1m])"] {
+        let (all, result) = looks(text, u64::MAX);
+        assert!(result.is_ok(), "{text}");
+        assert!(all >= reading + 8, "{text}: {all} after {reading}");
+        for at in 1..=all {
+            let (_, result) = looks(text, at);
+            assert_eq!(result.unwrap_err().to_string(), CANCELED, "{text} at {at}");
+        }
+    }
+}
+
 #[test]
 fn a_store_is_told_when_to_give_up() {
     let endless = store(|_, hints| {
