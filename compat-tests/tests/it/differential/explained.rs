@@ -1,6 +1,8 @@
 //! Differences between 3.5 and 3.14, or between stores, that are no mistakes: each with its reason, as
 //! docs/COMPAT.md lists them.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use tenbin_compat_tests::answers::{
     is_infinite_for_nan, is_smaller, same, same_but, same_but_histograms,
@@ -375,7 +377,7 @@ pub(super) fn explained_values(
         return Some("of the spread of nearly equal values only rounding is left");
     }
     let texts = [ours, theirs].map(without_nan_texts);
-    if query.contains("count_values") && same(&texts[0], &texts[1]) {
+    if query.contains("count_values") && texts[0] == texts[1] {
         return Some("which empty buckets count_values shows as NaN depends on the chunk");
     }
     let gauge = ["native histogram metric is not a"];
@@ -397,22 +399,30 @@ pub(super) fn explained_values(
     None
 }
 
-/// The answer without buckets that are NaN in the texts of `count_values`.
+/// What `count_values` counted by metric and time, without buckets that are NaN in its texts.
 fn without_nan_texts(answer: &Answer) -> String {
-    let mut answer = answer.clone();
-    let mut body = answer.json();
-    let all = (body.pointer_mut("/data/result")).and_then(Value::as_array_mut);
-    for series in all.into_iter().flatten() {
-        if let Some(text) = series["metric"]["value"].as_str() {
-            let text = text.trim_end_matches('}').split(", ");
-            let kept: Vec<&str> = text
-                .filter(|part| part.starts_with('{') || !part.ends_with(":NaN"))
-                .collect();
-            series["metric"]["value"] = kept.join(", ").into();
+    let mut body: Value = answer.json();
+    let mut counts: BTreeMap<(String, String), f64> = BTreeMap::new();
+    let all = body.pointer_mut("/data/result").map(Value::take);
+    for series in all.iter().filter_map(Value::as_array).flatten() {
+        let mut metric = series["metric"].clone();
+        if let Some(text) = metric["value"].as_str() {
+            let parts = text.trim_end_matches('}').split(", ");
+            let kept = parts.filter(|part| part.starts_with('{') || !part.ends_with(":NaN"));
+            metric["value"] = kept.collect::<Vec<_>>().join(", ").into();
+        }
+        let one = std::slice::from_ref(&series["value"]);
+        for point in series["values"].as_array().map_or(one, Vec::as_slice) {
+            let count = point[1].as_str().and_then(|text| text.parse::<f64>().ok());
+            let counted = counts
+                .entry((metric.to_string(), point[0].to_string()))
+                .or_default();
+            *counted += count.unwrap_or(f64::NAN);
         }
     }
-    answer.body = body.to_string().into_bytes();
-    comparable(&answer)
+    let mut rest = answer.clone();
+    rest.body = body.to_string().into_bytes();
+    format!("{} {counts:?}", comparable(&rest))
 }
 
 /// The answer without the metric's name in warnings about groups that mix kinds of buckets.
