@@ -4,6 +4,7 @@ pub mod buffers;
 pub mod compression;
 pub mod cors;
 pub mod drain;
+pub mod endpoints;
 pub mod external_url;
 pub mod listener;
 pub mod live_config;

@@ -263,7 +263,7 @@ fn searches(server: &Tenbin) -> Result<(), Failed> {
         (
             "metric_names?search[]=U&case_sensitive=false&include_score=true&",
             200,
-            "{\"results\":[{\"name\":\"up\",\"score\":1.0}]}\n{\"status\":\"success\",\"has_more\":false}\n",
+            "{\"results\":[{\"name\":\"up\",\"score\":1}]}\n{\"status\":\"success\",\"has_more\":false}\n",
         ),
         (
             "label_values?label=__name__&search[]=x&",
@@ -275,10 +275,27 @@ fn searches(server: &Tenbin) -> Result<(), Failed> {
             200,
             "{\"results\":[{\"name\":\"__name__\"}]}\n{\"status\":\"success\",\"has_more\":false}\n",
         ),
-        ("label_names?limit=0&", 400, ""),
-        ("label_names?limit=10001&", 400, ""),
-        ("label_names?sort_by=x&", 400, ""),
-        ("label_values?", 400, ""),
+        (
+            "label_names?limit=0&",
+            400,
+            "{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":\"invalid limit \\\"0\\\": must be a positive integer\"}",
+        ),
+        (
+            "label_names?limit=10001&sort_by=x&",
+            400,
+            "{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":\"limit 10001 exceeds the configured maximum (10000, see --web.search.max-limit)\"}",
+        ),
+        (
+            "label_values?sort_by=x&",
+            400,
+            "{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":\"invalid sort_by \\\"x\\\" for label_values: must be \\\"alpha\\\" or \\\"score\\\"\"}",
+        ),
+        (
+            "label_values?",
+            400,
+            "{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":\"missing required parameter \\\"label\\\"\"}",
+        ),
+        ("label_names?batch_size=0&", 400, ""),
     ] {
         let answer = get(&format!("{}/api/v1/search/{target}{range}", server.url))?;
         let is_right = answer.status == status && (body.is_empty() || answer.text() == body);
