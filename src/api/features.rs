@@ -128,10 +128,10 @@ fn otlp_receiver(app: &App) -> Category {
     ])
 }
 
-fn prometheus(_app: &App) -> Category {
+fn prometheus(app: &App) -> Category {
     Category::from([
         ("agent_mode", false),
-        ("auto_reload_config", false),
+        ("auto_reload_config", app.auto_reload.is_some()),
         ("server_mode", true),
         // How labels are held: as one string, here too.
         ("stringlabels", true),

@@ -3,6 +3,7 @@
 pub mod buffers;
 pub mod compression;
 pub mod cors;
+pub mod counted;
 pub mod drain;
 pub mod endpoints;
 pub mod external_url;
@@ -11,6 +12,8 @@ pub mod live_config;
 pub mod methods;
 pub mod operations;
 pub mod paths;
+pub mod read_timeout;
+pub mod reload;
 pub mod router;
 pub mod run;
 pub mod same_origin;
@@ -24,12 +27,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::extract::connect_info::Connected;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
+use parking_lot::Mutex;
 use tenbin_promql::options::EngineOptions;
 use tenbin_storage::{Clock, Db, ReplayProgress};
 
@@ -77,10 +82,16 @@ pub struct App {
     pub cors: cors::CorsPolicy,
     /// The largest `limit` of `/api/v1/search`; absent when that is off.
     pub search_max_limit: Option<usize>,
+    /// How long the body of a request may take.
+    pub read_timeout: Duration,
+    /// How often to look whether the configuration file has changed, if at all.
+    pub auto_reload: Option<Duration>,
     /// The configuration file.
     pub config: live_config::LiveConfig,
     /// TLS, users and response headers.
     pub web_config: Arc<web_config::live::LiveWebConfig>,
+    /// Held while the configuration files are read again.
+    reloading: Mutex<()>,
     /// Where the server is seen from outside.
     pub external_url: external_url::ExternalUrl,
     /// Tells the main task to stop.
@@ -111,6 +122,10 @@ pub struct AppSettings {
     pub cors: cors::CorsPolicy,
     /// The largest `limit` of `/api/v1/search`; absent when that is off.
     pub search_max_limit: Option<usize>,
+    /// How long the body of a request may take.
+    pub read_timeout: Duration,
+    /// How often to look whether the configuration file has changed, if at all.
+    pub auto_reload: Option<Duration>,
     /// The configuration file.
     pub config: live_config::LiveConfig,
     /// TLS, users and response headers.
@@ -143,6 +158,9 @@ impl App {
             admin_enabled: settings.admin_enabled,
             cors: settings.cors,
             search_max_limit: settings.search_max_limit,
+            read_timeout: settings.read_timeout,
+            auto_reload: settings.auto_reload,
+            reloading: Mutex::new(()),
             config: settings.config,
             web_config: settings.web_config,
             external_url: settings.external_url,
@@ -173,23 +191,26 @@ impl App {
         self.read_threads.stop();
     }
 
-    /// Reads the configuration files again.
+    /// Reads the configuration files again: all of them take effect, or none.
     ///
     /// # Errors
     /// A text that says what is wrong; then nothing has changed.
     pub fn reload(&self) -> Result<(), String> {
-        let done = self.config.reload(self.clock.now_ms());
-        let web = self.web_config.reload_now();
-        match done.and(web) {
-            Ok(()) => {
+        let _turn = self.reloading.lock();
+        let (config, web) = (self.config.read_again(), self.web_config.read_again());
+        let error = match (config, web) {
+            (Ok(config), Ok(web)) => {
+                self.config.apply(config, self.clock.now_ms());
+                self.web_config.apply(web);
                 tracing::info!("configuration reloaded");
-                Ok(())
+                return Ok(());
             }
-            Err(error) => {
-                tracing::error!("configuration not reloaded, the old one stays: {error}");
-                Err(error)
-            }
-        }
+            (Err(config), Err(web)) => format!("{config}; {web}"),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => error,
+        };
+        self.config.reload_failed();
+        tracing::error!("configuration not reloaded, the old one stays: {error}");
+        Err(error)
     }
 
     /// Whether the server has been told to stop.

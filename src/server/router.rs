@@ -5,19 +5,20 @@
 //! front of all of it, see `web_config::guard`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use super::paths::{not_found, plain_path, redirect, unrouted};
-use super::{App, drain, endpoints, methods, operations, same_origin, web_config};
+use super::{
+    App, counted, drain, endpoints, methods, operations, read_timeout, same_origin, web_config,
+};
 use crate::api::response::text_error;
 use crate::api::{federate, influx};
 use crate::telemetry::exposition;
@@ -44,13 +45,14 @@ pub fn router(app: &Arc<App>) -> Router {
             .nest(&prefix, routes)
             .fallback(not_found)
     };
-    let counted = prefixed
+    let counting = prefixed
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(Arc::clone(app), count))
+        .layer(from_fn_with_state(Arc::clone(app), counted::layer))
         .with_state(Arc::clone(app));
     // What has to happen before a route is looked for.
     Router::new()
-        .fallback_service(counted)
+        .fallback_service(counting)
+        .layer(from_fn_with_state(Arc::clone(app), read_timeout::layer))
         .layer(from_fn(methods::layer))
         .layer(from_fn_with_state(Arc::clone(app), same_origin::layer))
         .layer(from_fn(plain_path))
@@ -129,27 +131,4 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
     );
     response
-}
-
-/// Counts every request under its route and status.
-async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let route = request.extensions().get::<MatchedPath>().map_or_else(
-        || "unknown".to_owned(),
-        |path| {
-            let route = path.as_str();
-            let prefix = &app.external_url.route_prefix;
-            prometheus_route(route.strip_prefix(prefix.as_str()).unwrap_or(route))
-        },
-    );
-    let response = next.run(request).await;
-    app.telemetry
-        .http
-        .observe(&route, response.status().as_u16(), started.elapsed());
-    response
-}
-
-/// Prometheus writes path parameters as `:name`.
-fn prometheus_route(route: &str) -> String {
-    route.replace('{', ":").replace('}', "")
 }

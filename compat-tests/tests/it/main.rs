@@ -9,6 +9,8 @@ mod federation;
 mod grafana;
 mod http_cases;
 mod http_contract;
+mod http_counts;
+mod http_reload;
 mod http_security;
 mod http_settings;
 mod http_tls;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
     let mut trials = http_contract::trials();
     trials.extend(grafana::peerless_trials());
     trials.extend(http_security::trials());
+    trials.extend(http_counts::trials());
+    trials.extend(http_reload::trials());
     trials.extend(http_settings::trials());
     trials.extend(http_tls::trials());
     trials.extend(admin::trials());
