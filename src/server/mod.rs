@@ -21,6 +21,7 @@ pub mod secure;
 pub mod target;
 pub mod web_config;
 pub mod workers;
+mod write_through;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
