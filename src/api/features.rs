@@ -13,6 +13,7 @@ use axum::response::Response;
 
 use super::json::push_plain_string;
 use super::response::success;
+use crate::ingest::otlp::settings::Deltas;
 use crate::server::App;
 
 /// Names of a category with whether they are there.
@@ -123,8 +124,14 @@ fn api(app: &App) -> Category {
 
 fn otlp_receiver(app: &App) -> Category {
     Category::from([
-        ("delta_conversion", false),
-        ("native_delta_ingestion", app.otlp_native_delta),
+        (
+            "delta_conversion",
+            matches!(app.otlp_deltas, Deltas::Summed(_)),
+        ),
+        (
+            "native_delta_ingestion",
+            matches!(app.otlp_deltas, Deltas::AsTheyAre),
+        ),
     ])
 }
 

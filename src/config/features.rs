@@ -1,6 +1,14 @@
 //! `--enable-feature`: Prometheus' names and what they switch on.
 
+use std::sync::Arc;
+
 use tenbin_promql::options::Features;
+
+use crate::ingest::otlp::settings::Deltas;
+
+/// Prometheus' text.
+const BOTH_DELTAS: &str = "cannot enable otlp-deltatocumulative and otlp-native-delta-ingestion \
+                           features at the same time (flag --enable-feature)";
 
 /// What is on.
 #[derive(Debug, Clone, Default)]
@@ -9,8 +17,8 @@ pub(super) struct Enabled {
     pub(super) promql: Features,
     /// `/api/v1/search`.
     pub(super) search: bool,
-    /// OTLP's delta values are stored as they are.
-    pub(super) otlp_native_delta: bool,
+    /// What becomes of OTLP's delta values.
+    pub(super) otlp_deltas: Deltas,
     /// The configuration file is read again when it has changed.
     pub(super) auto_reload: bool,
 }
@@ -19,7 +27,7 @@ impl Enabled {
     /// Reads the names.
     ///
     /// # Errors
-    /// A text that names the flag, when a name is unknown.
+    /// A text that names the flag, when a name is unknown or two exclude each other.
     pub(super) fn from_names(names: &[String]) -> Result<Self, String> {
         let mut on = Self::default();
         for name in names {
@@ -39,7 +47,14 @@ impl Enabled {
             "type-and-unit-labels" => promql.type_and_unit_labels = true,
             "promql-per-step-stats" => promql.per_step_stats = true,
             "search-api" => self.search = true,
-            "otlp-native-delta-ingestion" => self.otlp_native_delta = true,
+            "otlp-native-delta-ingestion" => match self.otlp_deltas {
+                Deltas::Summed(_) => return Err(BOTH_DELTAS.to_owned()),
+                _ => self.otlp_deltas = Deltas::AsTheyAre,
+            },
+            "otlp-deltatocumulative" => match self.otlp_deltas {
+                Deltas::AsTheyAre => return Err(BOTH_DELTAS.to_owned()),
+                _ => self.otlp_deltas = Deltas::Summed(Arc::default()),
+            },
             "auto-reload-config" => self.auto_reload = true,
             // Always on.
             "promql-duration-expr"
@@ -55,5 +70,31 @@ impl Enabled {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_ways_with_deltas_exclude_each_other() {
+        let on = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            Enabled::from_names(&names)
+        };
+        let (native, summed) = ("otlp-native-delta-ingestion", "otlp-deltatocumulative");
+        assert!(matches!(
+            on(&[native, native]).unwrap().otlp_deltas,
+            Deltas::AsTheyAre
+        ));
+        assert!(matches!(
+            on(&[summed]).unwrap().otlp_deltas,
+            Deltas::Summed(_)
+        ));
+        assert!(matches!(on(&[]).unwrap().otlp_deltas, Deltas::Refused));
+        for both in [[native, summed], [summed, native]] {
+            assert_eq!(on(&both).unwrap_err(), BOTH_DELTAS);
+        }
     }
 }

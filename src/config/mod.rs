@@ -144,7 +144,7 @@ impl Flags {
                     max_concurrent: self.read.concurrent_limit,
                     max_frame_bytes: self.read.max_bytes_in_frame,
                 },
-                otlp_native_delta: enabled.otlp_native_delta,
+                otlp_deltas: enabled.otlp_deltas.clone(),
                 flags: self.listing(),
                 retention_text: retention_text(retention_ms, retention_bytes),
                 lifecycle_enabled: self.web.enable_lifecycle,

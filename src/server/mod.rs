@@ -40,6 +40,7 @@ use tenbin_promql::options::EngineOptions;
 use tenbin_storage::{Clock, Db, ReplayProgress};
 
 use crate::api::response::text_error;
+use crate::ingest::otlp::settings::Deltas;
 use crate::limits::{ReadLimits, WriteLimits};
 use crate::telemetry::Telemetry;
 use workers::QueryThreads;
@@ -63,8 +64,8 @@ pub struct App {
     pub read_limits: ReadLimits,
     /// Where remote reads run.
     pub read_threads: QueryThreads,
-    /// Whether OTLP's delta values are stored as they are.
-    pub otlp_native_delta: bool,
+    /// What becomes of OTLP's delta values.
+    pub otlp_deltas: Deltas,
     /// Memory for the bodies of writes.
     pub bodies: Arc<buffers::Buffers>,
     /// The time.
@@ -109,8 +110,8 @@ pub struct AppSettings {
     pub write_limits: WriteLimits,
     /// Limits on remote reads.
     pub read_limits: ReadLimits,
-    /// Whether OTLP's delta values are stored as they are.
-    pub otlp_native_delta: bool,
+    /// What becomes of OTLP's delta values.
+    pub otlp_deltas: Deltas,
     /// All flags with their values.
     pub flags: BTreeMap<String, String>,
     /// Retention as text.
@@ -149,7 +150,7 @@ impl App {
             write_limits: settings.write_limits,
             read_limits: settings.read_limits,
             read_threads: QueryThreads::new(settings.read_limits.max_concurrent.max(1)),
-            otlp_native_delta: settings.otlp_native_delta,
+            otlp_deltas: settings.otlp_deltas,
             bodies: Arc::default(),
             started_ms: clock.now_ms(),
             clock,

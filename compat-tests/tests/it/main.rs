@@ -18,6 +18,7 @@ mod imports;
 mod interchange;
 mod native_histograms;
 mod otlp;
+mod otlp_deltas;
 mod prometheus;
 mod query_limits;
 mod remote_read;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     trials.extend(interchange::peerless_trials());
     trials.extend(imports::trials());
     trials.extend(otlp::peerless_trials());
+    trials.extend(otlp_deltas::trials());
     trials.extend(query_limits::trials());
     trials.extend(remote_read::peerless_trials());
     trials.extend(remote_write_v2::trials());
