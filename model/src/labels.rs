@@ -33,14 +33,14 @@ pub struct Labels(Arc<str>);
 /// [`Labels::hash128`] of a set that is not built: of pairs that are sorted by name, unique by name and
 /// without empty values. `scratch` lends its memory.
 #[must_use]
-pub fn hash128_of_sorted(pairs: &[(&str, &str)], scratch: &mut String) -> u128 {
+pub fn hash128_of_sorted(pairs: &[(&str, &str)], scratch: &mut Vec<u8>) -> u128 {
     scratch.clear();
     push_layout(scratch, pairs);
-    xxh3_128(scratch.as_bytes())
+    xxh3_128(scratch)
 }
 
 /// Appends a set as [`Labels`] holds it. Hashes of it stand on disk, so it may not change.
-fn push_layout<S: AsRef<str>>(buffer: &mut String, pairs: &[(S, S)]) {
+fn push_layout<S: AsRef<str>>(buffer: &mut Vec<u8>, pairs: &[(S, S)]) {
     push_number(buffer, pairs.len());
     let mut end = 0;
     for (name, value) in pairs {
@@ -50,15 +50,14 @@ fn push_layout<S: AsRef<str>>(buffer: &mut String, pairs: &[(S, S)]) {
         push_number(buffer, end);
     }
     for (name, value) in pairs {
-        buffer.push_str(name.as_ref());
-        buffer.push_str(value.as_ref());
+        buffer.extend_from_slice(name.as_ref().as_bytes());
+        buffer.extend_from_slice(value.as_ref().as_bytes());
     }
 }
 
-fn push_number(buffer: &mut String, number: usize) {
-    for shift in [21, 14, 7, 0] {
-        buffer.push(char::from(((number >> shift) & 0x7f) as u8));
-    }
+fn push_number(buffer: &mut Vec<u8>, number: usize) {
+    let digit = |shift: u32| ((number >> shift) & 0x7f) as u8;
+    buffer.extend_from_slice(&[digit(21), digit(14), digit(7), digit(0)]);
 }
 
 impl Labels {
@@ -85,8 +84,10 @@ impl Labels {
             text <= MAX_LABELS_TEXT_BYTES,
             "label set text of {text} bytes is too long"
         );
-        let mut buffer = String::with_capacity(NUMBER_LEN * (1 + 2 * pairs.len()) + text);
+        let mut buffer = Vec::with_capacity(NUMBER_LEN * (1 + 2 * pairs.len()) + text);
         push_layout(&mut buffer, pairs);
+        // Seven-bit digits and whole strings.
+        let buffer = String::from_utf8(buffer).unwrap_or_default();
         Self(buffer.into())
     }
 
@@ -313,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_hash_needs_no_set() {
-        let mut scratch = String::new();
+        let mut scratch = Vec::new();
         for pairs in [
             &[][..],
             &[("a", "1")],

@@ -8,7 +8,7 @@
 use std::io::Write as _;
 
 use tenbin_model::histogram::Bucket;
-use tenbin_model::text::float::format_sample;
+use tenbin_model::text::float;
 use tenbin_model::{FloatHistogram, Labels};
 use tenbin_promql::value::{MatrixSeries, SampleValue, Value, VectorSample};
 
@@ -95,18 +95,18 @@ pub fn push_timestamp(out: &mut Vec<u8>, timestamp_ms: i64) {
     if timestamp_ms < 0 {
         out.push(b'-');
     }
-    let (seconds, ms) = (magnitude / 1000, magnitude % 1000);
-    if ms == 0 {
-        push_fmt(out, format_args!("{seconds}"));
-    } else {
-        push_fmt(out, format_args!("{seconds}.{ms:03}"));
+    let (seconds, ms) = (magnitude / 1000, (magnitude % 1000) as u16);
+    out.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
+    if ms != 0 {
+        let digit = |number: u16| b'0' + (number % 10) as u8;
+        out.extend_from_slice(&[b'.', digit(ms / 100), digit(ms / 10), digit(ms)]);
     }
 }
 
 /// Appends a sample value as a string.
 pub fn push_sample(out: &mut Vec<u8>, value: f64) {
     out.push(b'"');
-    out.extend_from_slice(format_sample(value).as_bytes());
+    float::push_sample(out, value);
     out.push(b'"');
 }
 
@@ -144,7 +144,7 @@ pub fn push_value<E>(out: &mut Vec<u8>, value: Value, watch: Watch<'_, E>) -> Re
         } => {
             // Scalars never use an exponent.
             push_point(out, timestamp_ms, |out| {
-                push_plain_string(out, &tenbin_model::text::float::format_f(value));
+                push_plain_string(out, &float::format_f(value));
             });
         }
         Value::String {

@@ -121,7 +121,7 @@ impl<'p> Builder<'p> {
     fn done(mut self) -> Template {
         let series = (self.lines.len() + 5) as f64;
         self.all(&[
-            ("scrape_duration_seconds", Kind::Fraction(0.031)),
+            ("scrape_duration_seconds", Kind::Duration(0.031)),
             (
                 "scrape_samples_post_metric_relabeling",
                 Kind::Constant(series),
@@ -359,7 +359,7 @@ fn host_kernel(b: &mut Builder<'_>) {
     ] {
         let labels = [("collector", collector)];
         let duration = "node_scrape_collector_duration_seconds";
-        b.add(duration, &labels, Kind::Fraction(0.0007));
+        b.add(duration, &labels, Kind::Duration(0.0007));
         b.add(
             "node_scrape_collector_success",
             &labels,
@@ -387,7 +387,7 @@ fn host_kernel(b: &mut Builder<'_>) {
         ("node_procs_blocked", Kind::Level(0.5)),
         ("node_procs_running", Kind::Level(2.0)),
         ("node_time_seconds", Kind::Seconds(1.0)),
-        ("node_timex_offset_seconds", Kind::Fraction(0.0000041)),
+        ("node_timex_offset_seconds", Kind::Duration(0.0000041)),
         ("node_vmstat_pgfault", Kind::Events(4100.0)),
         ("node_vmstat_pgmajfault", Kind::Events(0.1)),
         ("node_vmstat_pgpgin", Kind::Events(40.0)),
@@ -400,7 +400,7 @@ fn go_runtime(b: &mut Builder<'_>) {
         "go_gc_duration_seconds",
         "quantile",
         &["0", "0.25", "0.5", "0.75", "1"],
-        Kind::Fraction(0.000_072),
+        Kind::Duration(0.000_072),
     );
     b.all(&[
         ("go_gc_duration_seconds_count", Kind::Events(0.02)),

@@ -1,14 +1,22 @@
 //! How the values of one series move from scrape to scrape.
 //!
 //! The kinds follow what exporters expose: counters of events, bytes and seconds, gauges in whole
-//! pages, gauges with two decimals, floats with every digit, constants, and the parts of classic
-//! histograms, which draw from one number of observations per scrape. A share of counters is idle,
-//! as on real hosts, where most samples repeat the one before.
+//! pages, gauges with two decimals, durations in nanoseconds, floats with every digit, constants,
+//! and the parts of classic histograms, which draw from one number of observations per scrape. A
+//! share of counters is idle, as on real hosts, where most samples repeat the one before.
 
 use super::random::Random;
 
 /// Share of counters (and of whole histograms) that never move.
 const IDLE_SHARE: f64 = 0.4;
+
+/// Additions to a histogram's sum per scrape at most.
+const SUM_ADDITIONS: f64 = 8.0;
+
+/// The nearest duration in whole nanoseconds, in seconds.
+fn nanoseconds(seconds: f64) -> f64 {
+    (seconds * 1e9).round() / 1e9
+}
 
 /// What a series measures.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,8 +39,11 @@ pub(crate) enum Kind {
     Pages(f64),
     /// A gauge with two decimals around this (load, temperature).
     Decimal(f64),
-    /// A gauge with all digits around this (durations, ratios).
+    /// A gauge with all digits around this (ages, ratios).
     Fraction(f64),
+    /// A gauge of seconds in nanoseconds around this: what Go's `Duration.Seconds` gives, and all
+    /// durations of the recorded stream.
+    Duration(f64),
     /// A small whole number that wanders around this (threads, sockets).
     Level(f64),
     /// A bucket of a classic histogram: its share of the observations that higher buckets have not
@@ -44,7 +55,8 @@ pub(crate) enum Kind {
     },
     /// The histogram's count.
     HistogramCount,
-    /// The histogram's sum: all digits; the mean of an observation.
+    /// The histogram's sum of durations in nanoseconds, with the rounding errors of their addition;
+    /// the mean of an observation.
     HistogramSum(f64),
 }
 
@@ -121,7 +133,7 @@ impl State {
             Kind::Events(rate) | Kind::Bytes(rate) => (rate * age_s).floor(),
             Kind::Pages(mean) => (mean / 4096.0 * (0.5 + random.unit())).floor(),
             Kind::Decimal(mean) => (mean * 100.0 * (0.5 + random.unit())).floor(),
-            Kind::Fraction(mean) => mean,
+            Kind::Fraction(mean) | Kind::Duration(mean) => mean,
             Kind::Level(mean) => (mean * (0.5 + random.unit())).floor(),
             Kind::Bucket { .. } | Kind::HistogramCount | Kind::HistogramSum(_) => 0.0,
         };
@@ -182,6 +194,7 @@ impl State {
                 self.value / 100.0
             }
             Kind::Fraction(mean) => mean * (0.7 + 0.6 * random.unit() * random.unit()),
+            Kind::Duration(mean) => nanoseconds(mean * (0.7 + 0.6 * random.unit() * random.unit())),
             Kind::Level(mean) => {
                 if random.chance(0.4) {
                     let step = (mean / 20.0).max(1.0);
@@ -208,8 +221,11 @@ impl State {
                 self.value
             }
             Kind::HistogramSum(mean) => {
-                if scrape.taken > 0.0 {
-                    self.value += scrape.taken * mean * (0.5 + random.unit());
+                // Some of the additions that the observations of a scrape are.
+                let additions = scrape.taken.min(SUM_ADDITIONS);
+                for _ in 0..additions as u32 {
+                    let share = scrape.taken / additions * mean;
+                    self.value += nanoseconds(share * (0.5 + random.unit()));
                 }
                 self.value
             }

@@ -4,77 +4,144 @@
 //! layout is ours. Rust's own `{}` is never used for samples: it breaks exact ties differently.
 //! Source: Go `strconv`, Prometheus `util/jsonutil`.
 
-use std::fmt::Write as _;
+/// Whole numbers below this are their own shortest digits.
+const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;
+
+/// Where ASCII text is appended: a string, or the bytes of an answer.
+pub trait AsciiText {
+    /// Appends ASCII bytes.
+    fn push_ascii(&mut self, bytes: &[u8]);
+}
+
+impl AsciiText for Vec<u8> {
+    #[inline]
+    fn push_ascii(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl AsciiText for String {
+    #[inline]
+    fn push_ascii(&mut self, bytes: &[u8]) {
+        self.extend(bytes.iter().map(|byte| char::from(*byte)));
+    }
+}
 
 /// The shortest decimal digits of a positive finite number and the power of ten of the first:
 /// `digits[0].digits[1..] * 10^exponent`.
-fn shortest(value: f64) -> (String, i32) {
-    let mut buffer = zmij::Buffer::new();
-    let text = buffer.format_finite(value);
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().unwrap_or(0)),
-        None => (text, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let all = format!("{whole}{fraction}");
-    let leading = all.len() - all.trim_start_matches('0').len();
-    let digits = all.trim_matches('0').to_owned();
-    let point = whole.len() as i32 - leading as i32;
-    (digits, exponent + point - 1)
+struct Shortest {
+    digits: [u8; 20],
+    len: usize,
+    exponent: i32,
+}
+
+impl Shortest {
+    fn of(value: f64) -> Self {
+        let mut buffer = zmij::Buffer::new();
+        let text = buffer.format_finite(value).as_bytes();
+        let mut found = Self {
+            digits: [0; 20],
+            len: 0,
+            exponent: -1,
+        };
+        let mut rest = text.iter();
+        let mut behind_point = false;
+        for byte in rest.by_ref() {
+            match byte {
+                b'.' => behind_point = true,
+                b'e' | b'E' => break,
+                b'0' if found.len == 0 => found.exponent -= i32::from(behind_point),
+                digit => {
+                    found.exponent += i32::from(!behind_point);
+                    if let Some(place) = found.digits.get_mut(found.len) {
+                        *place = *digit;
+                        found.len += 1;
+                    }
+                }
+            }
+        }
+        while found.len > 1 && found.digits[found.len - 1] == b'0' {
+            found.len -= 1;
+        }
+        let power = std::str::from_utf8(rest.as_slice()).unwrap_or_default();
+        found.exponent += power.parse::<i32>().unwrap_or(0);
+        found
+    }
+
+    fn digits(&self) -> &[u8] {
+        &self.digits[..self.len]
+    }
 }
 
 /// Handles NaN, infinities, zero and the sign; gives digits and exponent of the rest to `layout`.
-fn with_layout(out: &mut String, value: f64, layout: impl FnOnce(&mut String, &str, i32)) {
+fn with_layout<T: AsciiText>(out: &mut T, value: f64, layout: impl FnOnce(&mut T, &[u8], i32)) {
     if value.is_nan() {
-        out.push_str("NaN");
+        out.push_ascii(b"NaN");
         return;
     }
     if value.is_infinite() {
-        out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
+        out.push_ascii(if value > 0.0 { b"+Inf" } else { b"-Inf" });
         return;
     }
     if value.is_sign_negative() {
-        out.push('-');
+        out.push_ascii(b"-");
     }
     if value == 0.0 {
-        layout(out, "0", 0);
+        layout(out, b"0", 0);
         return;
     }
-    let (digits, exponent) = shortest(value.abs());
-    layout(out, &digits, exponent);
+    let shortest = Shortest::of(value.abs());
+    layout(out, shortest.digits(), shortest.exponent);
 }
 
-fn layout_f(out: &mut String, digits: &str, exponent: i32) {
+fn push_zeros(out: &mut impl AsciiText, count: usize) {
+    for _ in 0..count {
+        out.push_ascii(b"0");
+    }
+}
+
+fn layout_f(out: &mut impl AsciiText, digits: &[u8], exponent: i32) {
     if exponent < 0 {
-        out.push_str("0.");
-        out.extend(std::iter::repeat_n('0', (-exponent - 1) as usize));
-        out.push_str(digits);
+        out.push_ascii(b"0.");
+        push_zeros(out, (-exponent - 1) as usize);
+        out.push_ascii(digits);
         return;
     }
     let whole = exponent as usize + 1;
     if digits.len() <= whole {
-        out.push_str(digits);
-        out.extend(std::iter::repeat_n('0', whole - digits.len()));
+        out.push_ascii(digits);
+        push_zeros(out, whole - digits.len());
     } else {
-        out.push_str(&digits[..whole]);
-        out.push('.');
-        out.push_str(&digits[whole..]);
+        out.push_ascii(&digits[..whole]);
+        out.push_ascii(b".");
+        out.push_ascii(&digits[whole..]);
     }
 }
 
-fn layout_e(out: &mut String, digits: &str, exponent: i32) {
-    out.push_str(&digits[..1]);
+fn layout_e(out: &mut impl AsciiText, digits: &[u8], exponent: i32) {
+    out.push_ascii(&digits[..1]);
     if digits.len() > 1 {
-        out.push('.');
-        out.push_str(&digits[1..]);
+        out.push_ascii(b".");
+        out.push_ascii(&digits[1..]);
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    let _ = write!(out, "e{sign}{:02}", exponent.abs());
+    out.push_ascii(if exponent < 0 { b"e-" } else { b"e+" });
+    if exponent.abs() < 10 {
+        out.push_ascii(b"0");
+    }
+    out.push_ascii(
+        itoa::Buffer::new()
+            .format(exponent.unsigned_abs())
+            .as_bytes(),
+    );
 }
 
 /// Appends `value` without exponent: Go's `FormatFloat(v, 'f', -1, 64)`. Used for scalars,
 /// `count_values` labels and numbers in printed expressions.
-pub fn push_f(out: &mut String, value: f64) {
+pub fn push_f(out: &mut impl AsciiText, value: f64) {
+    if value.abs() < WHOLE_LIMIT && value.trunc() == value && value != 0.0 {
+        out.push_ascii(itoa::Buffer::new().format(value as i64).as_bytes());
+        return;
+    }
     with_layout(out, value, layout_f);
 }
 
@@ -111,11 +178,13 @@ pub fn format_g(value: f64) -> String {
 
 /// Appends a sample value as the HTTP API writes it: without exponent, except below 1e-6 and from
 /// 1e21 on (Prometheus `MarshalFloat`).
-pub fn push_sample(out: &mut String, value: f64) {
+pub fn push_sample(out: &mut impl AsciiText, value: f64) {
     let magnitude = value.abs();
-    let exponent_form =
-        magnitude != 0.0 && magnitude.is_finite() && !(1e-6..1e21).contains(&magnitude);
-    with_layout(out, value, if exponent_form { layout_e } else { layout_f });
+    if magnitude != 0.0 && magnitude.is_finite() && !(1e-6..1e21).contains(&magnitude) {
+        with_layout(out, value, layout_e);
+    } else {
+        push_f(out, value);
+    }
 }
 
 /// [`push_sample`] into a new string.
@@ -258,6 +327,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whole_numbers_need_no_search_for_their_digits(
+            whole in -(1_i64 << 53) + 1..1 << 53, shift in 0..53
+        ) {
+            let value = (whole >> shift) as f64;
+            prop_assume!(value != 0.0);
+            let mut searched = String::new();
+            with_layout(&mut searched, value, layout_f);
+            prop_assert_eq!(format_f(value), searched);
+        }
+
         #[test]
         fn every_form_reads_back_to_the_same_bits(bits: u64) {
             let value = f64::from_bits(bits);

@@ -50,7 +50,7 @@ pub fn chunk_decode(data: &[u8]) {
         4 => {
             let mut row = Row::default();
             if row.decode(bytes).is_ok() {
-                let _ = row.resolve(|id| Some(u64::from(id)));
+                let _ = row.resolve(|i| i as u64);
                 assert_eq!(row.ids.len(), row.timestamps_ms.len());
                 assert_eq!(row.ids.len(), row.xors.len());
             }

@@ -14,6 +14,7 @@ use tenbin_model::{STALE_NAN_BITS, Sample};
 
 use super::lane::{Lane, Stored};
 use super::series::{HAS_ROW, HAS_SAMPLES, LAST_GONE, LAST_IS_HISTOGRAM};
+use super::tables::Tables;
 use super::{Head, SeriesRef};
 use crate::error::AppendError;
 use crate::wal::commit::Commit;
@@ -97,7 +98,42 @@ struct Pass<'r, R> {
     /// Label pairs of the new series.
     pairs: Vec<(&'r str, &'r str)>,
     invalid: Vec<(usize, InvalidLabels)>,
-    scratch: String,
+    /// Entries whose identity is not known, with its hash.
+    missed: Vec<(usize, u64)>,
+}
+
+/// Entries behind a new series that are looked up together: new series come in numbers.
+const LOOK_AHEAD: usize = 64;
+
+/// Identities of the entries to come.
+#[derive(Default)]
+struct Ahead {
+    first: usize,
+    key_hashes: Vec<u64>,
+    found: Vec<Option<SeriesRef>>,
+}
+
+impl Ahead {
+    fn look<R: WriteRequest>(&mut self, tables: &Tables, request: &R, first: usize, seed: u64) {
+        self.first = first;
+        self.key_hashes.clear();
+        let entries = first..request.len().min(first + LOOK_AHEAD);
+        let hashes = entries.map(|entry| request.identity_hash(entry, seed));
+        self.key_hashes.extend(hashes);
+        tables.identities(&self.key_hashes, &mut self.found);
+    }
+
+    fn covers(&self, entry: usize) -> bool {
+        entry
+            .checked_sub(self.first)
+            .is_some_and(|at| at < self.key_hashes.len())
+    }
+
+    /// Hash and series of an entry that was looked up.
+    fn get(&self, entry: usize) -> Option<(u64, Option<SeriesRef>)> {
+        let at = entry.checked_sub(self.first)?;
+        Some((*self.key_hashes.get(at)?, self.found[at]))
+    }
 }
 
 impl<R> Pass<'_, R> {
@@ -163,7 +199,7 @@ impl Head {
             new: Vec::new(),
             pairs: Vec::new(),
             invalid: Vec::new(),
-            scratch: String::new(),
+            missed: Vec::new(),
         };
         let created = self
             .resolve(&mut pass, &mut locked)
@@ -246,9 +282,14 @@ impl Head {
         locked: &mut Locked<'_>,
     ) -> Option<()> {
         let mut previous: Option<SeriesRef> = None;
+        let mut ahead = Ahead::default();
         for entry in 0..pass.request.len() {
-            let key_hash = pass.request.identity_hash(entry, self.seed);
-            if let Some(before) = previous
+            let (key_hash, mut at) = match ahead.get(entry) {
+                Some(found) => found,
+                None => (pass.request.identity_hash(entry, self.seed), None),
+            };
+            if at.is_none()
+                && let Some(before) = previous
                 && let Some(lane) = locked.get(before.lane)
             {
                 let predicted = lane.series[before.id as usize].next_id;
@@ -257,53 +298,76 @@ impl Head {
                     .get(predicted as usize)
                     .is_some_and(|s| s.key_hash == key_hash)
                 {
-                    let at = SeriesRef {
+                    lane.prefetch(predicted);
+                    at = Some(SeriesRef {
                         lane: before.lane,
                         id: predicted,
-                    };
-                    pass.resolved.push(Resolved::Known(at));
-                    lane.prefetch(predicted);
-                    previous = Some(at);
-                    continue;
+                    });
                 }
             }
-            let resolved = match self.tables.identity(key_hash) {
-                Some(at) => Resolved::Known(at),
-                None => self.resolve_labels(pass, entry, key_hash),
-            };
-            if let Resolved::Known(at) | Resolved::Renamed(at, _) = resolved {
-                locked.get(at.lane)?;
-                previous = Some(at);
+            if at.is_none() && !ahead.covers(entry) {
+                at = self.tables.identity(key_hash);
+                if at.is_none() {
+                    ahead.look(&self.tables, pass.request, entry + 1, self.seed);
+                }
             }
-            pass.resolved.push(resolved);
+            match at {
+                Some(at) => {
+                    locked.get(at.lane)?;
+                    pass.resolved.push(Resolved::Known(at));
+                    previous = Some(at);
+                }
+                None => {
+                    pass.missed.push((entry, key_hash));
+                    // Until its labels were looked at.
+                    pass.resolved.push(Resolved::Invalid);
+                }
+            }
         }
-        Some(())
+        self.resolve_missed(pass, locked)
     }
 
-    /// The slow path: looks at the labels of an entry.
-    fn resolve_labels<'r, R: WriteRequest>(
+    /// The slow path: looks at the labels of the entries whose identity is not known.
+    fn resolve_missed<R: WriteRequest>(
         &self,
-        pass: &mut Pass<'r, R>,
-        entry: usize,
-        key_hash: u64,
-    ) -> Resolved {
-        let mut labels = Vec::new();
-        if let Err(reason) = pass.request.labels(entry, &mut labels) {
-            pass.invalid.push((entry, reason));
-            return Resolved::Invalid;
+        pass: &mut Pass<'_, R>,
+        locked: &mut Locked<'_>,
+    ) -> Option<()> {
+        let (mut labels, mut scratch) = (Vec::new(), Vec::new());
+        let mut entries = Vec::with_capacity(pass.missed.len());
+        for (entry, key_hash) in std::mem::take(&mut pass.missed) {
+            if let Err(reason) = pass.request.labels(entry, &mut labels) {
+                pass.invalid.push((entry, reason));
+                continue;
+            }
+            let start = pass.pairs.len();
+            let hash = hash128_of_sorted(&labels, &mut scratch);
+            pass.pairs.append(&mut labels);
+            entries.push(entry);
+            pass.new.push(NewSeries {
+                key_hash,
+                hash,
+                pairs: start..pass.pairs.len(),
+            });
         }
-        let hash = hash128_of_sorted(&labels, &mut pass.scratch);
-        if let Some(at) = self.tables.canonical(hash) {
-            return Resolved::Renamed(at, key_hash);
-        }
-        let start = pass.pairs.len();
-        pass.pairs.append(&mut labels);
-        pass.new.push(NewSeries {
-            key_hash,
-            hash,
-            pairs: start..pass.pairs.len(),
+        let hashes: Vec<u128> = pass.new.iter().map(|new| new.hash).collect();
+        let known = self.tables.canonicals(&hashes);
+        let mut new = 0;
+        let mut at = 0;
+        pass.new.retain(|series| {
+            let (entry, known) = (entries[at], known[at]);
+            at += 1;
+            pass.resolved[entry] = match known {
+                Some(at) => Resolved::Renamed(at, series.key_hash),
+                None => Resolved::New(new),
+            };
+            new += usize::from(known.is_none());
+            known.is_none()
         });
-        Resolved::New(pass.new.len() - 1)
+        for at in known.into_iter().flatten() {
+            locked.get(at.lane)?;
+        }
+        Some(())
     }
 
     /// Creates the new series; `None` inside where the limit forbids it, outside when another lane
@@ -314,36 +378,39 @@ impl Head {
         locked: &mut Locked<'_>,
         home: u32,
     ) -> Option<Vec<Option<SeriesRef>>> {
+        let limit = self.limits.max_series;
         let mut created = Vec::with_capacity(pass.new.len());
-        for new in &pass.new {
-            let limit = self.limits.max_series;
-            if limit > 0 && self.series_count() >= limit {
-                let known = self.tables.canonical(new.hash);
+        while let Some(next) = pass.new.get(created.len()) {
+            let room = match limit {
+                0 => u64::MAX,
+                _ => limit.saturating_sub(self.series_count()),
+            };
+            if room == 0 {
+                let known = self.tables.canonical(next.hash);
                 if let Some(known) = known {
                     locked.get(known.lane)?;
                 }
                 created.push(known);
                 continue;
             }
+            let batch = &pass.new[created.len()..];
+            let batch = &batch[..batch.len().min(room as usize)];
             let lane = locked.get(home)?;
-            let pairs = &pass.pairs[new.pairs.clone()];
-            let at = self.tables.canonical_or_insert(new.hash, || SeriesRef {
-                lane: home,
-                id: lane.add_series(new.key_hash, new.hash, pairs),
+            let hashes = batch.iter().map(|new| new.hash);
+            let all = self.register(lane, hashes, |lane, i| {
+                let new = &batch[i];
+                lane.add_series(new.key_hash, new.hash, &pass.pairs[new.pairs.clone()])
             });
-            let at = match at {
-                Ok(at) => at,
-                Err(known) => {
-                    // Twice in the request, or another sender was faster.
-                    locked.get(known.lane)?;
-                    created.push(Some(known));
-                    continue;
-                }
-            };
-            self.tables.insert_identity(new.key_hash, at);
-            self.lane_series[home as usize].fetch_add(1, Ordering::Relaxed);
-            count(&self.counters.series_created, 1);
-            created.push(Some(at));
+            let added = batch.iter().zip(&all);
+            let added = added.filter_map(|(new, at)| Some((new.key_hash, at.ok()?)));
+            let added: Vec<(u64, SeriesRef)> = added.collect();
+            self.tables.insert_identities(&added);
+            count(&self.counters.series_created, added.len() as u64);
+            for at in all {
+                let at = at.unwrap_or_else(|known| known);
+                locked.get(at.lane)?;
+                created.push(Some(at));
+            }
         }
         Some(created)
     }

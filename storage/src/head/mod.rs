@@ -168,23 +168,49 @@ impl Head {
         self.counters.series_evicted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Finds a series by label hash or lets `add` create it, while the log is replayed.
+    /// Adds new series to a lane: `add` creates the one with an index, in order. `Err` is the series
+    /// that stands already: twice in the batch, or another lane was faster.
+    fn register(
+        &self,
+        lane: &mut Lane,
+        hashes: impl Iterator<Item = u128>,
+        mut add: impl FnMut(&mut Lane, usize) -> u32,
+    ) -> Vec<Result<SeriesRef, SeriesRef>> {
+        let number = lane.number;
+        let mut entries: Vec<(u128, SeriesRef)> = Vec::with_capacity(hashes.size_hint().0);
+        for (i, hash) in hashes.enumerate() {
+            let id = add(lane, i);
+            entries.push((hash, SeriesRef { lane: number, id }));
+        }
+        let mut lost = Vec::new();
+        let tables = &self.tables;
+        tables.insert_canonicals(&entries, |i, known| lost.push((i, known)));
+        let added = entries.len() - lost.len();
+        self.lane_series[number as usize].fetch_add(added as u64, Ordering::Relaxed);
+        let mut all: Vec<_> = entries.iter().map(|(_, at)| Ok(*at)).collect();
+        for (i, known) in lost {
+            lane.remove_series(entries[i].1.id);
+            all[i] = Err(known);
+        }
+        all
+    }
+
+    /// Finds series by label hash or lets `add` create the one with an index, while the log is
+    /// replayed.
     pub(crate) fn replay_series(
         &self,
         lane: u32,
-        hash: u128,
-        add: impl FnOnce(&mut Lane) -> u32,
-    ) -> SeriesRef {
+        hashes: &[u128],
+        mut add: impl FnMut(&mut Lane, usize) -> u32,
+    ) -> Vec<SeriesRef> {
         let mut lane = self.lane(lane);
-        let at = self.tables.canonical_or_insert(hash, || SeriesRef {
-            lane: lane.number,
-            id: add(&mut lane),
-        });
-        let at = match at {
-            Ok(at) => at,
-            Err(known) => return known,
-        };
-        self.lane_series[lane.number as usize].fetch_add(1, Ordering::Relaxed);
-        at
+        let known = self.tables.canonicals(hashes);
+        let new: Vec<usize> = (0..hashes.len()).filter(|i| known[*i].is_none()).collect();
+        let new_hashes = new.iter().map(|i| hashes[*i]);
+        let added = self.register(&mut lane, new_hashes, |lane, i| add(lane, new[i]));
+        let mut added = added.into_iter();
+        let mut next = || added.next().map(|at| at.unwrap_or_else(|known| known));
+        let known = known.into_iter();
+        known.filter_map(|known| known.or_else(&mut next)).collect()
     }
 }

@@ -1,5 +1,8 @@
 //! Which lane has a series: by identity hash (what a sender repeats) and by canonical hash (what the
 //! labels are). Sharded; an entry for a lane changes only while that lane is locked.
+//!
+//! The tables of a million series are far larger than a cache, so a probe is a memory access or two.
+//! Batches are handled shard by shard: one lock for a shard's keys, and their accesses overlap.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -70,14 +73,20 @@ impl Tables {
         }
     }
 
+    fn identity_shard(&self, key_hash: u64) -> usize {
+        usize::from(self.shard_of[(key_hash >> (64 - SHARD_BITS)) as usize])
+    }
+
+    fn canonical_shard(&self, hash: u128) -> usize {
+        usize::from(self.shard_of[(hash >> (128 - SHARD_BITS)) as usize])
+    }
+
     fn identities_of(&self, key_hash: u64) -> &Mutex<HashTable<Identity>> {
-        let shard = self.shard_of[(key_hash >> (64 - SHARD_BITS)) as usize];
-        &self.identities[usize::from(shard)]
+        &self.identities[self.identity_shard(key_hash)]
     }
 
     fn canonicals_of(&self, hash: u128) -> &Mutex<HashTable<Canonical>> {
-        let shard = self.shard_of[(hash >> (128 - SHARD_BITS)) as usize];
-        &self.canonicals[usize::from(shard)]
+        &self.canonicals[self.canonical_shard(hash)]
     }
 
     pub(crate) fn identity(&self, key_hash: u64) -> Option<SeriesRef> {
@@ -88,19 +97,8 @@ impl Tables {
     }
 
     pub(crate) fn insert_identity(&self, key_hash: u64, at: SeriesRef) {
-        let at = at.packed(self.lanes);
         let mut shard = self.identities_of(key_hash).lock();
-        let hash = spread(key_hash);
-        match shard.find_mut(hash, |entry| entry.key_hash() == key_hash) {
-            Some(entry) => entry.at = at,
-            None => {
-                let entry = Identity {
-                    key_hash: [key_hash as u32, (key_hash >> 32) as u32],
-                    at,
-                };
-                shard.insert_unique(hash, entry, |e| spread(e.key_hash()));
-            }
-        }
+        put_identity(&mut shard, key_hash, at.packed(self.lanes));
     }
 
     pub(crate) fn remove_identity(&self, key_hash: u64, at: SeriesRef) {
@@ -120,30 +118,80 @@ impl Tables {
             .map(|entry| SeriesRef::unpacked(entry.at, self.lanes))
     }
 
-    /// The series that is there, or the one that `create` makes meanwhile.
-    pub(crate) fn canonical_or_insert(
-        &self,
-        hash: u128,
-        create: impl FnOnce() -> SeriesRef,
-    ) -> Result<SeriesRef, SeriesRef> {
-        let mut shard = self.canonicals_of(hash).lock();
-        let hash = parts(hash);
-        let entry = shard.entry(
-            spread_of(hash),
-            |entry| entry.hash == hash,
-            |e| spread_of(e.hash),
-        );
-        match entry {
-            Entry::Occupied(known) => Err(SeriesRef::unpacked(known.get().at, self.lanes)),
-            Entry::Vacant(place) => {
-                let at = create();
-                place.insert(Canonical {
-                    hash,
-                    at: at.packed(self.lanes),
-                });
-                Ok(at)
+    /// [`Self::identity`] of each key.
+    pub(crate) fn identities(&self, key_hashes: &[u64], found: &mut Vec<Option<SeriesRef>>) {
+        found.clear();
+        found.resize(key_hashes.len(), None);
+        let shard_of = |i: usize| self.identity_shard(key_hashes[i]);
+        by_shard(key_hashes.len(), shard_of, |shard, members| {
+            let shard = self.identities[shard].lock();
+            for i in members {
+                let key_hash = key_hashes[*i as usize];
+                found[*i as usize] = shard
+                    .find(spread(key_hash), |entry| entry.key_hash() == key_hash)
+                    .map(|entry| SeriesRef::unpacked(entry.at, self.lanes));
             }
-        }
+        });
+    }
+
+    /// [`Self::canonical`] of each hash.
+    pub(crate) fn canonicals(&self, hashes: &[u128]) -> Vec<Option<SeriesRef>> {
+        let mut found = vec![None; hashes.len()];
+        let shard_of = |i: usize| self.canonical_shard(hashes[i]);
+        by_shard(hashes.len(), shard_of, |shard, members| {
+            let shard = self.canonicals[shard].lock();
+            for i in members {
+                let hash = parts(hashes[*i as usize]);
+                found[*i as usize] = shard
+                    .find(spread_of(hash), |entry| entry.hash == hash)
+                    .map(|entry| SeriesRef::unpacked(entry.at, self.lanes));
+            }
+        });
+        found
+    }
+
+    /// [`Self::insert_identity`] of all.
+    pub(crate) fn insert_identities(&self, entries: &[(u64, SeriesRef)]) {
+        let shard_of = |i: usize| self.identity_shard(entries[i].0);
+        by_shard(entries.len(), shard_of, |shard, members| {
+            let mut shard = self.identities[shard].lock();
+            for i in members {
+                let (key_hash, at) = entries[*i as usize];
+                put_identity(&mut shard, key_hash, at.packed(self.lanes));
+            }
+        });
+    }
+
+    /// Adds series by their label hashes. Calls `taken` with the index of each whose hash is there
+    /// already, and the series that has it; these are not added.
+    pub(crate) fn insert_canonicals(
+        &self,
+        entries: &[(u128, SeriesRef)],
+        mut taken: impl FnMut(usize, SeriesRef),
+    ) {
+        let shard_of = |i: usize| self.canonical_shard(entries[i].0);
+        by_shard(entries.len(), shard_of, |shard, members| {
+            let mut shard = self.canonicals[shard].lock();
+            for i in members {
+                let (hash, at) = entries[*i as usize];
+                let hash = parts(hash);
+                let entry = shard.entry(
+                    spread_of(hash),
+                    |entry| entry.hash == hash,
+                    |e| spread_of(e.hash),
+                );
+                match entry {
+                    Entry::Occupied(known) => {
+                        let known = SeriesRef::unpacked(known.get().at, self.lanes);
+                        taken(*i as usize, known);
+                    }
+                    Entry::Vacant(place) => {
+                        let at = at.packed(self.lanes);
+                        place.insert(Canonical { hash, at });
+                    }
+                }
+            }
+        });
     }
 
     pub(crate) fn remove_canonical(&self, hash: u128) {
@@ -157,6 +205,45 @@ impl Tables {
 
 fn spread_of(hash: [u32; 3]) -> u64 {
     spread(u64::from(hash[0]) | u64::from(hash[1]) << 32)
+}
+
+fn put_identity(shard: &mut HashTable<Identity>, key_hash: u64, at: u32) {
+    let hash = spread(key_hash);
+    match shard.find_mut(hash, |entry| entry.key_hash() == key_hash) {
+        Some(entry) => entry.at = at,
+        None => {
+            let entry = Identity {
+                key_hash: [key_hash as u32, (key_hash >> 32) as u32],
+                at,
+            };
+            shard.insert_unique(hash, entry, |e| spread(e.key_hash()));
+        }
+    }
+}
+
+/// Calls `visit` for each shard that has members of a batch of `count`, with their indices, which
+/// ascend.
+fn by_shard(count: usize, shard_of: impl Fn(usize) -> usize, mut visit: impl FnMut(usize, &[u32])) {
+    let mut starts = [0_u32; SHARDS + 1];
+    for i in 0..count {
+        starts[shard_of(i) + 1] += 1;
+    }
+    for shard in 0..SHARDS {
+        starts[shard + 1] += starts[shard];
+    }
+    let mut order = vec![0_u32; count];
+    let mut next = starts;
+    for i in 0..count {
+        let place = &mut next[shard_of(i)];
+        order[*place as usize] = i as u32;
+        *place += 1;
+    }
+    for shard in 0..SHARDS {
+        let members = &order[starts[shard] as usize..starts[shard + 1] as usize];
+        if !members.is_empty() {
+            visit(shard, members);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -174,8 +261,12 @@ mod tests {
         assert_eq!(tables.identity(5), Some(b), "another series' entry stays");
         tables.remove_identity(5, b);
         assert_eq!(tables.identity(5), None);
-        assert_eq!(tables.canonical_or_insert(7 << 64, || a), Ok(a));
-        assert_eq!(tables.canonical_or_insert(7 << 64, || b), Err(a));
+        let mut taken = Vec::new();
+        let entries = [(7 << 64, a), (8, b), (7 << 64, b)];
+        tables.insert_canonicals(&entries, |i, known| taken.push((i, known)));
+        assert_eq!(taken, [(2, a)]);
+        let found = tables.canonicals(&[8, 9, 7 << 64]);
+        assert_eq!(found, [Some(b), None, Some(a)]);
         tables.remove_canonical(7 << 64);
         assert_eq!(tables.canonical(7 << 64), None);
         let far = SeriesRef {
@@ -184,6 +275,25 @@ mod tests {
         };
         tables.insert_identity(9, far);
         assert_eq!(tables.identity(9), Some(far));
+    }
+
+    #[test]
+    fn batches_do_what_single_calls_do() {
+        let tables = Tables::new(3);
+        let key = |i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let at = |i: u64| SeriesRef {
+            lane: (i % 3) as u32,
+            id: i as u32,
+        };
+        let entries: Vec<(u64, SeriesRef)> = (0..5000).map(|i| (key(i), at(i))).collect();
+        tables.insert_identities(&entries);
+        let keys: Vec<u64> = (0..6000).map(key).collect();
+        let mut found = vec![Some(at(1))];
+        tables.identities(&keys, &mut found);
+        for (i, found) in found.iter().enumerate() {
+            let expected = (i < 5000).then(|| at(i as u64));
+            assert_eq!((*found, tables.identity(keys[i])), (expected, expected));
+        }
     }
 
     #[test]

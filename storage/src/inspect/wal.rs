@@ -103,7 +103,9 @@ impl RecordSink for Checker {
 
     fn row(&mut self, row: &mut Row) {
         let lane = row.lane;
-        if !row.resolve(|id| self.bases.get(&(lane, id)).copied()) {
+        let base = |id: &u32| self.bases.get(&(lane, *id)).copied();
+        let bases: Option<Vec<u64>> = row.ids.iter().map(base).collect();
+        if !bases.is_some_and(|bases| row.resolve(|i| bases[i])) {
             self.lost += row.ids.len() as u64;
             return;
         }

@@ -8,6 +8,7 @@
 //! are changed only after all have ended.
 
 mod apply;
+mod sparse;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -194,9 +195,9 @@ fn run(
         });
         Share {
             walked: walked.collect(),
-            samples: applier.samples,
-            dropped: applier.dropped,
-            newest_ms: applier.newest_ms,
+            samples: applier.target.samples,
+            dropped: applier.target.dropped,
+            newest_ms: applier.target.newest_ms,
         }
     };
     std::thread::scope(|scope| {

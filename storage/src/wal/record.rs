@@ -343,7 +343,7 @@ mod tests {
             self.0.push(format!("series {lane} {id} {pairs:?}"));
         }
         fn row(&mut self, row: &mut Row) {
-            assert!(row.resolve(|_| Some(0)));
+            assert!(row.resolve(|_| 0));
             self.0
                 .push(format!("row {} {:?} {:?}", row.lane, row.ids, row.xors));
         }
@@ -442,7 +442,7 @@ mod tests {
             impl RecordSink for Nothing {
                 fn symbol(&mut self, _: u32, _: u32, _: &str, _: &str) {}
                 fn series(&mut self, _: u32, _: u32, _: &[u32]) {}
-                fn row(&mut self, row: &mut Row) { row.resolve(|_| None); }
+                fn row(&mut self, row: &mut Row) { row.resolve(|_| 0); }
                 fn late(&mut self, _: u32, _: u32, _: i64, _: u64) {}
                 fn histogram(&mut self, _: u32, _: u32, _: bool, _: Point) {}
                 fn start(&mut self, _: u32, _: u32, _: i64, _: i64, _: bool) {}

@@ -208,22 +208,19 @@ impl Row {
         }
     }
 
-    /// Turns the XORs into value bits, asking `base` for the last value of each series; returns
-    /// whether all bases are those of the writer. Nothing may be used when they are not.
-    pub(crate) fn resolve(&mut self, mut base: impl FnMut(u32) -> Option<u64>) -> bool {
+    /// Turns the XORs into value bits, asking `base` for the last value of the series with an index;
+    /// returns whether all bases are those of the writer. Nothing may be used when they are not.
+    pub(crate) fn resolve(&mut self, mut base: impl FnMut(usize) -> u64) -> bool {
         let mut check = 0;
         // A series may occur several times: later occurrences build on the earlier ones.
         let mut previous: Option<(u32, u64)> = None;
         let mut seen = hashbrown::HashMap::new();
         let ascending = self.ids.windows(2).all(|w| w[0] < w[1]);
-        for (id, xor) in self.ids.iter().zip(&mut self.xors) {
+        for (i, (id, xor)) in self.ids.iter().zip(&mut self.xors).enumerate() {
             let known = match previous {
-                Some((last, bits)) if last == *id => Some(bits),
-                _ if ascending => base(*id),
-                _ => seen.get(id).copied().or_else(|| base(*id)),
-            };
-            let Some(known) = known else {
-                return false;
+                Some((last, bits)) if last == *id => bits,
+                _ if ascending => base(i),
+                _ => seen.get(id).copied().unwrap_or_else(|| base(i)),
             };
             check = fold(check, *id, known);
             *xor ^= known;
@@ -257,14 +254,13 @@ mod tests {
             prop_assert!(builder.is_empty());
             let mut row = Row::default();
             row.decode(&body).unwrap();
-            prop_assert!(row.resolve(|_| Some(0)));
+            prop_assert!(row.resolve(|_| 0));
             prop_assert_eq!(row.lane, 3);
             let back: Vec<_> = row.ids.iter().zip(&row.timestamps_ms).zip(&row.xors)
                 .map(|((id, t), bits)| (*id, *t as i32, *bits)).collect();
             prop_assert_eq!(back, samples.clone());
             row.decode(&body).unwrap();
-            let first = samples[0].0;
-            prop_assert!(!row.resolve(|id| Some(u64::from(id == first))), "another base is noticed");
+            prop_assert!(!row.resolve(|i| u64::from(i == 0)), "another base is noticed");
         }
 
         #[test]
