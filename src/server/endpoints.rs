@@ -118,7 +118,7 @@ impl Endpoints {
 /// All of them, with compression and CORS.
 pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     let all = Endpoints::default();
-    let mut all = status_and_operators(targets_and_rules(lookups(queries(all))));
+    let mut all = operators(status(targets_and_rules(lookups(queries(all)))));
     all.router = all
         .router
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(0)))
@@ -302,9 +302,8 @@ fn targets_and_rules(all: Endpoints) -> Endpoints {
         )
 }
 
-fn status_and_operators(all: Endpoints) -> Endpoints {
-    let all = all
-        .group("status")
+fn status(all: Endpoints) -> Endpoints {
+    all.group("status")
         .get(
             status::config,
             [
@@ -372,56 +371,56 @@ fn status_and_operators(all: Endpoints) -> Endpoints {
         .get(
             features::features,
             ["/features", "get-features", "", "What the server can do"],
-        );
-    operators(all.group("admin"))
+        )
 }
 
 fn operators(all: Endpoints) -> Endpoints {
-    all.order(
-        admin::delete_series,
-        [
-            "/admin/tsdb/delete_series",
-            "deleteSeries",
-            "match[]! start end",
-            "Delete samples",
-        ],
-    )
-    .order(
-        admin::clean_tombstones,
-        [
-            "/admin/tsdb/clean_tombstones",
-            "cleanTombstones",
-            "",
-            "Deleted samples leave the files",
-        ],
-    )
-    .order(
-        admin::snapshot,
-        [
-            "/admin/tsdb/snapshot",
-            "snapshot",
-            "skip_head",
-            "A copy of the database",
-        ],
-    )
-    .order(
-        admin::flush,
-        [
-            "/admin/tsdb/flush",
-            "flush",
-            "",
-            "The head goes into blocks",
-        ],
-    )
-    .order(
-        admin::compact,
-        [
-            "/admin/tsdb/compact",
-            "compact",
-            "",
-            "Blocks merge to their final level",
-        ],
-    )
+    all.group("admin")
+        .order(
+            admin::delete_series,
+            [
+                "/admin/tsdb/delete_series",
+                "deleteSeries",
+                "match[]! start end",
+                "Delete samples",
+            ],
+        )
+        .order(
+            admin::clean_tombstones,
+            [
+                "/admin/tsdb/clean_tombstones",
+                "cleanTombstones",
+                "",
+                "Deleted samples leave the files",
+            ],
+        )
+        .order(
+            admin::snapshot,
+            [
+                "/admin/tsdb/snapshot",
+                "snapshot",
+                "skip_head",
+                "A copy of the database",
+            ],
+        )
+        .order(
+            admin::flush,
+            [
+                "/admin/tsdb/flush",
+                "flush",
+                "",
+                "The head goes into blocks",
+            ],
+        )
+        .order(
+            admin::compact,
+            [
+                "/admin/tsdb/compact",
+                "compact",
+                "",
+                "Blocks merge to their final level",
+            ],
+        )
 }
 
 /// What is not compressed, as in Prometheus.

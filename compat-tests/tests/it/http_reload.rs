@@ -154,7 +154,7 @@ fn all_or_none() -> Result<(), Failed> {
         let line = format!("{metric}_last_reload_successful 0\n");
         check(metrics.contains(&line), || metrics.clone())?;
     }
-    // The same by signal: what it did is known once a later, right one has been taken.
+    // The same by signal.
     Command::new("kill")
         .args(["-HUP", &server.process.id().to_string()])
         .status()?;

@@ -302,33 +302,37 @@ impl Translator<'_, '_> {
             self.batch
                 .describe(&around.name, kind, metric.description, unit);
         }
+        self.points(&metric, &around)
+    }
+
+    fn points(&mut self, metric: &Metric<'_>, around: &Around<'_>) -> Result<(), Failure> {
         for point in &metric.points {
             match metric.kind {
-                GAUGE => self.number(&around, &Number::read(point)?, false)?,
+                GAUGE => self.number(around, &Number::read(point)?, false)?,
                 SUM => {
                     let mut point = Number::read(point)?;
-                    if summed(&around, &mut point)? {
-                        self.number(&around, &point, true)?;
+                    if summed(around, &mut point)? {
+                        self.number(around, &point, true)?;
                     }
                 }
                 HISTOGRAM => {
                     let mut point = Explicit::read(point)?;
-                    if !summed(&around, &mut point)? {
+                    if !summed(around, &mut point)? {
                         continue;
                     }
-                    if settings.file.convert_histograms_to_nhcb {
-                        self.custom(&around, point)?;
+                    if self.settings.file.convert_histograms_to_nhcb {
+                        self.custom(around, point)?;
                     } else {
-                        self.classic(&around, &point)?;
+                        self.classic(around, &point)?;
                     }
                 }
                 EXPONENTIAL => {
                     let mut point = Exponential::read(point)?;
-                    if summed(&around, &mut point)? {
-                        self.exponential(&around, &point)?;
+                    if summed(around, &mut point)? {
+                        self.exponential(around, &point)?;
                     }
                 }
-                _ => self.summary(&around, &Summary::read(point)?)?,
+                _ => self.summary(around, &Summary::read(point)?)?,
             }
         }
         Ok(())
