@@ -260,6 +260,18 @@ mod tests {
     }
 
     #[test]
+    fn functions_are_stable_as_in_3_14() {
+        let stable = |name: &str| {
+            let mut all = tenbin_promql::function_names();
+            all.find(|(known, _)| *known == name)
+                .map(|(_, experimental)| !experimental)
+        };
+        assert_eq!(stable("first_over_time"), Some(true));
+        assert_eq!(stable("ts_of_first_over_time"), Some(false));
+        assert_eq!(tenbin_promql::function_names().count(), 90);
+    }
+
+    #[test]
     fn names_are_written_as_they_are() {
         let mut out = Vec::new();
         let fields = BTreeMap::from([("<", 1), (">=", 2)]);
