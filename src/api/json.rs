@@ -110,7 +110,11 @@ pub fn push_sample(out: &mut Vec<u8>, value: f64) {
     out.push(b'"');
 }
 
+/// Bytes of most points.
+const POINT_BYTES: usize = 48;
+
 fn push_point(out: &mut Vec<u8>, timestamp_ms: i64, push: impl FnOnce(&mut Vec<u8>)) {
+    out.reserve(POINT_BYTES);
     out.push(b'[');
     push_timestamp(out, timestamp_ms);
     out.push(b',');

@@ -7,6 +7,9 @@
 /// Whole numbers below this are their own shortest digits.
 const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;
 
+/// Magnitudes that `zmij` writes without exponent, as Go does but for a trailing `.0`.
+const PLAIN: std::ops::Range<f64> = 1e-4..1e15;
+
 /// Where ASCII text is appended: a string, or the bytes of an answer.
 pub trait AsciiText {
     /// Appends ASCII bytes.
@@ -138,11 +141,14 @@ fn layout_e(out: &mut impl AsciiText, digits: &[u8], exponent: i32) {
 /// Appends `value` without exponent: Go's `FormatFloat(v, 'f', -1, 64)`. Used for scalars,
 /// `count_values` labels and numbers in printed expressions.
 pub fn push_f(out: &mut impl AsciiText, value: f64) {
-    if value.abs() < WHOLE_LIMIT && value.trunc() == value && value != 0.0 {
+    let magnitude = value.abs();
+    if magnitude < WHOLE_LIMIT && value == (value as i64) as f64 && magnitude != 0.0 {
         out.push_ascii(itoa::Buffer::new().format(value as i64).as_bytes());
-        return;
+    } else if PLAIN.contains(&magnitude) {
+        out.push_ascii(zmij::Buffer::new().format_finite(value).as_bytes());
+    } else {
+        with_layout(out, value, layout_f);
     }
-    with_layout(out, value, layout_f);
 }
 
 /// [`push_f`] into a new string.
@@ -336,6 +342,17 @@ mod tests {
             let mut searched = String::new();
             with_layout(&mut searched, value, layout_f);
             prop_assert_eq!(format_f(value), searched);
+        }
+
+        #[test]
+        fn plain_numbers_need_no_layout(number in PLAIN, digits in 0..16_i32) {
+            let scale = 10_f64.powi(digits);
+            let rounded = (number * scale).round() / scale;
+            for value in [number, -number, rounded, 1.0 / number, PLAIN.start, PLAIN.end.next_down()] {
+                let mut laid_out = String::new();
+                with_layout(&mut laid_out, value, layout_f);
+                prop_assert_eq!(format_f(value), laid_out);
+            }
         }
 
         #[test]
