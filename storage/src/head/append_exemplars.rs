@@ -3,7 +3,8 @@
 use tenbin_model::Labels;
 use tenbin_model::write::{ExemplarError, MetadataEntry, WriteRequest};
 
-use super::append::{Admission, count};
+use super::append::Admission;
+use super::count;
 use super::lane::Lane;
 use crate::exemplars::{StoredExemplar, Taken, check_length};
 

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use tenbin_model::write::{HistogramSample, HistogramValue, RejectReason};
 use tenbin_model::{FloatHistogram, Histogram, Sample};
 
-use super::append::{Admission, Place, count};
+use super::append::{Admission, Place};
+use super::count;
 use super::lane::{Lane, Stored};
 use super::series::LAST_IS_HISTOGRAM;
 use crate::histogram::{MAX_BUCKETS, size};

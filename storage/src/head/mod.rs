@@ -21,6 +21,7 @@ mod own_line;
 pub(crate) mod paged;
 pub(crate) mod postings;
 pub(crate) mod read;
+mod resolve;
 pub(crate) mod series;
 pub(crate) mod slab;
 pub(crate) mod starts;
@@ -90,6 +91,10 @@ pub(crate) struct HeadCounters {
     pub(crate) invalid_entries: AtomicU64,
     pub(crate) series_created: AtomicU64,
     pub(crate) series_evicted: AtomicU64,
+}
+
+fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
 }
 
 /// All lanes and what they share.
