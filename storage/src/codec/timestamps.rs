@@ -23,13 +23,12 @@ pub(crate) fn decode(bytes: &[u8], expected: usize, out: &mut Vec<i64>) -> Resul
         return Err(Malformed("a timestamp column of another length"));
     }
     integers::decode(&mut cursor, count, out)?;
-    // Without an early end it is done for several at once.
-    let ascending = |all: bool, pair: (&i64, &i64)| all & (pair.0 < pair.1);
-    if !out
-        .iter()
-        .zip(&out[1.min(out.len())..])
-        .fold(true, ascending)
-    {
+    // An early end would cost more than it saves.
+    let mut wrong = false;
+    for pair in out.windows(2) {
+        wrong |= pair[0] >= pair[1];
+    }
+    if wrong {
         return Err(Malformed("timestamps do not ascend"));
     }
     Ok(())
