@@ -1,11 +1,12 @@
-//! Native histograms as remote write 1.0 carries them, made from plain counts.
+//! Native histograms as remote write carries them, made from plain counts: 1.0 and 2.0 have one form, and 2.0
+//! a start timestamp beside.
 
 use prost::Message;
 
 /// The schema of custom buckets.
 pub const CUSTOM: i32 = -53;
 
-/// `prometheus.Histogram`: counts are either all integers or all floats.
+/// `prometheus.Histogram` and `io.prometheus.write.v2.Histogram`: counts are either all integers or all floats.
 #[derive(Clone, PartialEq, Message)]
 pub struct Histogram {
     /// Observations, as an integer.
@@ -56,6 +57,9 @@ pub struct Histogram {
     /// Upper bounds of custom buckets.
     #[prost(double, repeated, tag = "16")]
     pub custom_values: Vec<f64>,
+    /// When the counter began, milliseconds since the epoch; 0 = not said. In 2.0 alone.
+    #[prost(int64, tag = "17")]
+    pub start_timestamp: i64,
 }
 
 /// `prometheus.BucketSpan`

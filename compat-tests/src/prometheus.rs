@@ -17,8 +17,9 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one with its files under `directory/name`. Data of any age is kept, and the remote-write
-    /// receiver is on.
+    /// Starts one with its files under `directory/name`, the data in `data` there. Data of any age is kept
+    /// unless a flag says otherwise, and the remote-write receiver is on. `{self}` in the configuration is
+    /// its own address.
     ///
     /// # Errors
     /// When it does not become ready.
@@ -34,7 +35,10 @@ impl Prometheus {
         let io = |e: std::io::Error| format!("{}: {e}", directory.display());
         std::fs::create_dir_all(&directory).map_err(io)?;
         let config_file = directory.join("prometheus.yml");
+        let config = config.replace("{self}", &format!("127.0.0.1:{port}"));
         std::fs::write(&config_file, config).map_err(io)?;
+        let retention = "--storage.tsdb.retention.time";
+        let keeps_all = !flags.iter().any(|flag| flag.starts_with(retention));
         let mut process = Process::start(
             name,
             Command::new(&peers.prometheus)
@@ -44,7 +48,7 @@ impl Prometheus {
                     directory.join("data").display()
                 ))
                 .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-                .arg("--storage.tsdb.retention.time=100y")
+                .args(keeps_all.then(|| format!("{retention}=100y")))
                 .arg("--web.enable-remote-write-receiver")
                 .args(flags),
             &directory.join("prometheus.log"),

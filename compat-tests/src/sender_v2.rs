@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::histograms::Span;
+pub use crate::histograms::{Histogram, Span};
 use crate::http::{Answer, Client};
 
 /// `io.prometheus.write.v2.Request`
@@ -50,47 +50,6 @@ pub struct Sample {
     pub timestamp: i64,
     /// When the counter began, milliseconds since the epoch; 0 = not said.
     #[prost(int64, tag = "3")]
-    pub start_timestamp: i64,
-}
-
-/// `io.prometheus.write.v2.Histogram` with integer counts.
-#[derive(Clone, PartialEq, Message)]
-pub struct Histogram {
-    /// Observations.
-    #[prost(uint64, optional, tag = "1")]
-    pub count: Option<u64>,
-    /// Sum of the observations.
-    #[prost(double, tag = "3")]
-    pub sum: f64,
-    /// Resolution; -53 for explicit bounds.
-    #[prost(sint32, tag = "4")]
-    pub schema: i32,
-    /// Half the width of the zero bucket.
-    #[prost(double, tag = "5")]
-    pub zero_threshold: f64,
-    /// Content of the zero bucket.
-    #[prost(uint64, optional, tag = "6")]
-    pub zero_count: Option<u64>,
-    /// Which negative buckets follow.
-    #[prost(message, repeated, tag = "8")]
-    pub negative_spans: Vec<Span>,
-    /// Their counts, each less the one before.
-    #[prost(sint64, repeated, tag = "9")]
-    pub negative_deltas: Vec<i64>,
-    /// Which positive buckets follow.
-    #[prost(message, repeated, tag = "11")]
-    pub positive_spans: Vec<Span>,
-    /// Their counts, each less the one before.
-    #[prost(sint64, repeated, tag = "12")]
-    pub positive_deltas: Vec<i64>,
-    /// Milliseconds since the epoch.
-    #[prost(int64, tag = "15")]
-    pub timestamp: i64,
-    /// Upper bounds of custom buckets.
-    #[prost(double, repeated, tag = "16")]
-    pub custom_values: Vec<f64>,
-    /// When the counter began, milliseconds since the epoch; 0 = not said.
-    #[prost(int64, tag = "17")]
     pub start_timestamp: i64,
 }
 

@@ -4,10 +4,12 @@
 //!
 //! The first byte chooses the form, the second the switches.
 
+use std::sync::Arc;
+
 use tenbin_model::write::WriteRequest;
 
 use crate::ingest::batch::Batch;
-use crate::ingest::otlp::settings::{OtlpFile, OtlpSettings, TranslationStrategy};
+use crate::ingest::otlp::settings::{Deltas, OtlpFile, OtlpSettings, TranslationStrategy};
 use crate::ingest::read_request::ReadRequest;
 use crate::ingest::{exposition, influx, otlp};
 use crate::limits::WriteLimits;
@@ -54,7 +56,11 @@ fn settings(switches: u8) -> OtlpSettings {
             label_name_preserve_multiple_underscores: bit(6),
             ..OtlpFile::default()
         },
-        native_delta: bit(7),
+        deltas: match (bit(7), bit(3)) {
+            (false, _) => Deltas::Refused,
+            (true, false) => Deltas::AsTheyAre,
+            (true, true) => Deltas::Summed(Arc::default()),
+        },
         type_and_unit_labels: bit(6),
         lookback_ms: 300_000,
     }

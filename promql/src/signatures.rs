@@ -89,7 +89,7 @@ pub static FUNCTIONS: &[Signature] = &[
     ),
     experimental("end", &[], 0, Scalar),
     stable("exp", &[Vector], 0, Vector),
-    experimental("first_over_time", &[Matrix], 0, Vector),
+    stable("first_over_time", &[Matrix], 0, Vector),
     stable("floor", &[Vector], 0, Vector),
     stable("histogram_avg", &[Vector], 0, Vector),
     stable("histogram_count", &[Vector], 0, Vector),

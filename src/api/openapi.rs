@@ -1,4 +1,7 @@
-//! `/api/v1/openapi.yaml`: the endpoints with their methods and parameters.
+//! `/api/v1/openapi.yaml`: the endpoints with their methods and parameters, as the router declares them.
+//!
+//! Names of operations, tags, parameters and their types are those of Prometheus 3.14; texts are ours,
+//! and there are no schemas of answers. Source: Prometheus `web/api/v1/openapi*.go`.
 
 use std::collections::BTreeMap;
 
@@ -6,218 +9,155 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::error::ApiError;
 use super::params::Params;
 use super::status::PROMETHEUS_VERSION;
+use crate::server::App;
 
-/// Path under `/api/v1`, methods, parameters, what it answers.
-type Endpoint = (
-    &'static str,
-    &'static [&'static str],
-    &'static str,
-    &'static str,
-);
+/// How an endpoint may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Methods {
+    /// GET alone.
+    Get,
+    /// GET, or POST with the parameters in a form.
+    GetAndForm,
+    /// POST alone.
+    Post,
+    /// POST or PUT.
+    PostAndPut,
+}
 
-const ASK: &[&str] = &["get", "post"];
-const GET: &[&str] = &["get"];
-const POST: &[&str] = &["post"];
-const DO: &[&str] = &["post", "put"];
-const SEARCH: &str = "match[] search[] fuzz_threshold fuzz_alg case_sensitive sort_by sort_dir \
-                      include_score start end limit batch_size";
+/// What is said about an endpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct Endpoint {
+    /// Under `/api/v1`.
+    pub path: &'static str,
+    /// How it may be asked.
+    pub methods: Methods,
+    /// Its group.
+    pub tag: &'static str,
+    /// What the names of its operations begin with.
+    pub id: &'static str,
+    /// Names with blanks between; `!` behind one that must be given.
+    pub parameters: &'static str,
+    /// What it answers.
+    pub summary: &'static str,
+}
 
-const ENDPOINTS: &[Endpoint] = &[
-    (
-        "/query",
-        ASK,
-        "query time timeout limit lookback_delta stats",
-        "Evaluate at one time",
-    ),
-    (
-        "/query_range",
-        ASK,
-        "query start end step timeout limit lookback_delta stats",
-        "Evaluate at many times",
-    ),
-    (
-        "/query_exemplars",
-        ASK,
-        "query start end",
-        "Exemplars of the selected series",
-    ),
-    ("/format_query", ASK, "query", "A query, laid out"),
-    ("/parse_query", ASK, "query", "A query as a tree"),
-    (
-        "/series",
-        ASK,
-        "match[] start end limit",
-        "Series by matchers",
-    ),
-    ("/labels", ASK, "match[] start end limit", "Label names"),
-    (
-        "/label/{name}/values",
-        GET,
-        "match[] start end limit",
-        "Values of a label",
-    ),
-    (
-        "/metadata",
-        GET,
-        "metric limit limit_per_metric",
-        "Type, help and unit of metrics",
-    ),
-    ("/search/metric_names", ASK, SEARCH, "Metric names, ranked"),
-    ("/search/label_names", ASK, SEARCH, "Label names, ranked"),
-    (
-        "/search/label_values",
-        ASK,
-        SEARCH,
-        "Values of a label, ranked",
-    ),
-    (
-        "/rules",
-        GET,
-        "type exclude_alerts match[] group_limit group_next_token",
-        "Rules: none",
-    ),
-    ("/alerts", GET, "", "Alerts: none"),
-    ("/targets", GET, "state scrapePool", "Targets: none"),
-    (
-        "/targets/metadata",
-        GET,
-        "match_target metric limit",
-        "Metadata of targets: none",
-    ),
-    (
-        "/targets/relabel_steps",
-        GET,
-        "scrapePool labels",
-        "Relabelling: no scrape pool",
-    ),
-    ("/scrape_pools", GET, "", "Scrape pools: none"),
-    (
-        "/scrape_pools/config",
-        GET,
-        "scrapePool",
-        "Configuration of a scrape pool: none",
-    ),
-    ("/alertmanagers", GET, "", "Alertmanagers: none"),
-    ("/status/config", GET, "", "The configuration in force"),
-    ("/status/flags", GET, "", "The flags in force"),
-    ("/status/runtimeinfo", GET, "", "The process"),
-    ("/status/buildinfo", GET, "", "The version"),
-    ("/status/tsdb", GET, "limit", "What the head consists of"),
-    ("/status/tsdb/blocks", GET, "", "The blocks"),
-    ("/status/walreplay", GET, "", "How the replay at start goes"),
-    (
-        "/status/self_metrics",
-        GET,
-        "metric_name_pattern",
-        "The server's metrics",
-    ),
-    ("/features", GET, "", "What the server can do"),
-    ("/notifications", GET, "", "What an operator should know"),
-    (
-        "/notifications/live",
-        GET,
-        "",
-        "The same as a stream of events",
-    ),
-    ("/openapi.yaml", GET, "openapi_version", "This"),
-    ("/write", POST, "", "Remote write"),
-    ("/read", POST, "", "Remote read"),
-    ("/otlp/v1/metrics", POST, "", "Metrics from OpenTelemetry"),
-    (
-        "/import/prometheus",
-        POST,
-        "timestamp extra_label",
-        "Exposition text or OpenMetrics",
-    ),
-    ("/admin/tsdb/flush", DO, "", "The head goes into blocks"),
-    (
-        "/admin/tsdb/compact",
-        DO,
-        "",
-        "Blocks merge to their final level",
-    ),
-    (
-        "/admin/tsdb/delete_series",
-        DO,
-        "match[] start end",
-        "Delete samples",
-    ),
-    (
-        "/admin/tsdb/clean_tombstones",
-        DO,
-        "",
-        "Deleted samples leave the files",
-    ),
-    (
-        "/admin/tsdb/snapshot",
-        DO,
-        "skip_head",
-        "A copy of the database",
-    ),
-];
+/// The type of a parameter; it goes with the name.
+fn schema(name: &str) -> Value {
+    match name {
+        "time" | "start" | "end" => json!({ "oneOf": [
+            { "type": "string", "format": "date-time" },
+            { "type": "number", "format": "unixtime" },
+        ]}),
+        "step" | "timeout" | "lookback_delta" => json!({ "oneOf": [
+            { "type": "string", "format": "duration" },
+            { "type": "number", "format": "float" },
+        ]}),
+        "limit" | "limit_per_metric" | "group_limit" | "fuzz_threshold" | "batch_size" => {
+            json!({ "type": "integer", "format": "int64" })
+        }
+        "case_sensitive" | "include_score" | "include_metadata" => json!({ "type": "boolean" }),
+        repeated if repeated.ends_with("[]") => {
+            json!({ "type": "array", "items": { "type": "string" } })
+        }
+        _ => json!({ "type": "string" }),
+    }
+}
 
-fn operation(method: &str, path: &str, parameters: &str, summary: &str) -> Value {
-    let in_path = path.contains("{name}").then(|| {
+/// Names with whether they must be given.
+fn parameters(endpoint: &Endpoint) -> impl Iterator<Item = (&'static str, bool)> {
+    endpoint
+        .parameters
+        .split_whitespace()
+        .map(|word| (word.trim_end_matches('!'), word.ends_with('!')))
+}
+
+fn operation(endpoint: &Endpoint, id: &str, has_form: bool) -> Value {
+    let in_path = endpoint.path.contains("{name}").then(|| {
         json!({ "name": "name", "in": "path", "required": true, "schema": { "type": "string" } })
     });
-    let in_query = parameters.split_whitespace().map(|name| {
-        let kind = if name.ends_with("[]") {
-            json!({ "type": "array", "items": { "type": "string" } })
-        } else {
-            json!({ "type": "string" })
-        };
-        json!({ "name": name, "in": "query", "schema": kind })
+    let in_query = parameters(endpoint).filter(|_| !has_form).map(|(name, required)| {
+        json!({ "name": name, "in": "query", "required": required, "schema": schema(name) })
     });
-    let parameters: Vec<Value> = in_path.into_iter().chain(in_query).collect();
-    let id: String = path
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    json!({
-        "operationId": format!("{method}{id}"),
-        "summary": summary,
-        "parameters": parameters,
+    let listed: Vec<Value> = in_path.into_iter().chain(in_query).collect();
+    let mut operation = json!({
+        "operationId": id,
+        "summary": endpoint.summary,
+        "tags": [endpoint.tag],
+        "parameters": listed,
         "responses": {
             "200": { "description": "Success" },
             "default": { "description": "Error" },
         },
-    })
+    });
+    if has_form {
+        let properties: BTreeMap<&str, Value> = parameters(endpoint)
+            .map(|(name, _)| (name, schema(name)))
+            .collect();
+        let required: Vec<&str> = parameters(endpoint)
+            .filter_map(|(name, required)| required.then_some(name))
+            .collect();
+        let form = json!({ "type": "object", "properties": properties, "required": required });
+        operation["requestBody"] = json!({
+            "required": true,
+            "content": { "application/x-www-form-urlencoded": { "schema": form } },
+        });
+    }
+    operation
 }
 
-/// The document.
-fn document(version: &str) -> Value {
-    let mut paths: BTreeMap<String, BTreeMap<&str, Value>> = BTreeMap::new();
-    for (path, methods, parameters, summary) in ENDPOINTS {
-        let operations = paths.entry((*path).to_owned()).or_default();
-        for method in *methods {
-            operations.insert(method, operation(method, path, parameters, summary));
-        }
+fn operations(endpoint: &Endpoint) -> BTreeMap<&'static str, Value> {
+    let id = endpoint.id;
+    let plain = |id: &str| operation(endpoint, id, false);
+    match endpoint.methods {
+        Methods::Get => BTreeMap::from([("get", plain(id))]),
+        Methods::Post => BTreeMap::from([("post", plain(id))]),
+        Methods::GetAndForm => BTreeMap::from([
+            ("get", plain(id)),
+            ("post", operation(endpoint, &format!("{id}-post"), true)),
+        ]),
+        Methods::PostAndPut => BTreeMap::from([
+            ("post", plain(&format!("{id}Post"))),
+            ("put", plain(&format!("{id}Put"))),
+        ]),
     }
+}
+
+/// The document; a stream of events can be described in 3.2 only.
+fn document(version: &str, server: &str, endpoints: &[Endpoint]) -> Value {
+    let has_streams = version != "3.1.0";
+    let paths: BTreeMap<&str, BTreeMap<&str, Value>> = endpoints
+        .iter()
+        .filter(|endpoint| has_streams || endpoint.path != "/notifications/live")
+        .map(|endpoint| (endpoint.path, operations(endpoint)))
+        .collect();
     json!({
         "openapi": version,
         "info": { "title": "Tenbin: Prometheus API", "version": PROMETHEUS_VERSION },
-        "servers": [{ "url": "/api/v1" }],
+        "servers": [{ "url": server }],
         "paths": paths,
     })
 }
 
-/// `GET /api/v1/openapi.yaml`
-pub async fn openapi(params: Params) -> Response {
+/// `GET /api/v1/openapi.yaml`: version 3.1 unless 3.2 is asked for.
+pub fn openapi(app: &App, endpoints: &[Endpoint], params: &Params) -> Response {
     let version = match params.first("openapi_version") {
-        "" | "3.1" => "3.1.0",
-        "3.2" => "3.2.0",
-        _ => return ApiError::bad_data("openapi_version must be 3.1 or 3.2").into_response(),
+        "3.2" | "3.2.0" => "3.2.0",
+        _ => "3.1.0",
     };
-    let mut response = serde_saphyr::to_string(&document(version))
+    let server = format!("{}/api/v1", app.external_url.url.trim_end_matches('/'));
+    let mut response = serde_saphyr::to_string(&document(version, &server, endpoints))
         .unwrap_or_default()
         .into_response();
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/yaml; charset=utf-8"),
-    );
+    for (name, value) in [
+        (header::CONTENT_TYPE, "application/yaml; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
+    ] {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
     response
 }
 
@@ -225,23 +165,48 @@ pub async fn openapi(params: Params) -> Response {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_route_is_described() {
-        let source = include_str!("../server/router.rs");
-        let api = source.split("fn api(").nth(1).unwrap_or_default();
-        let api = api.split("cors::layer").next().unwrap_or_default();
-        let mut count = 0;
-        for part in api.split(".route(").skip(1) {
-            let path = part.trim_start().trim_start_matches('"');
-            let path = path.split('"').next().unwrap_or_default();
-            let is_there = ENDPOINTS.iter().any(|endpoint| endpoint.0 == path);
-            assert!(is_there, "{path} is not described");
-            count += 1;
+    fn endpoint(path: &'static str, methods: Methods, parameters: &'static str) -> Endpoint {
+        Endpoint {
+            path,
+            methods,
+            tag: "query",
+            id: "query",
+            parameters,
+            summary: "x",
         }
-        assert!(count >= 30, "{count}");
-        let yaml = serde_saphyr::to_string(&document("3.1.0")).unwrap();
+    }
+
+    #[test]
+    fn parameters_of_a_post_stand_in_its_form() {
+        let all = [
+            endpoint("/query", Methods::GetAndForm, "query! time"),
+            endpoint("/label/{name}/values", Methods::Get, "match[]"),
+            endpoint("/notifications/live", Methods::Get, ""),
+            endpoint("/admin/x", Methods::PostAndPut, ""),
+        ];
+        let yaml = serde_saphyr::to_string(&document("3.1.0", "http://h/api/v1", &all)).unwrap();
         let read: Value = serde_saphyr::from_str(&yaml).unwrap();
-        assert_eq!(read["paths"]["/query"]["post"]["operationId"], "post-query");
         assert_eq!(read["openapi"], "3.1.0");
+        assert_eq!(read["servers"][0]["url"], "http://h/api/v1");
+        let query = &read["paths"]["/query"];
+        assert_eq!(query["get"]["operationId"], "query");
+        assert_eq!(query["get"]["parameters"][0]["required"], true);
+        assert_eq!(query["post"]["operationId"], "query-post");
+        assert_eq!(query["post"]["parameters"], json!([]));
+        let form = &query["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"];
+        assert_eq!(form["schema"]["required"], json!(["query"]));
+        assert_eq!(
+            form["schema"]["properties"]["time"]["oneOf"][1]["type"],
+            "number"
+        );
+        let values = &read["paths"]["/label/{name}/values"]["get"]["parameters"];
+        assert_eq!(
+            (&values[0]["in"], &values[1]["schema"]["type"]),
+            (&json!("path"), &json!("array"))
+        );
+        assert_eq!(read["paths"]["/admin/x"]["put"]["operationId"], "queryPut");
+        assert!(read["paths"]["/notifications/live"].is_null());
+        let newer = document("3.2.0", "", &all);
+        assert!(newer["paths"]["/notifications/live"].is_object());
     }
 }

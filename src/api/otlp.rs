@@ -41,7 +41,7 @@ pub async fn metrics(
         let body = read_body(body, &app.write_limits, &app.bodies, &parts.headers).await?;
         let settings = OtlpSettings {
             file: app.config.current().otlp.clone(),
-            native_delta: app.otlp_native_delta,
+            deltas: app.otlp_deltas.clone(),
             type_and_unit_labels: app.engine.features.type_and_unit_labels,
             lookback_ms: app.engine.lookback_ms,
         };

@@ -1,11 +1,14 @@
 //! The configuration file in force: external labels and OTLP may change while the server runs, the rest
 //! with a restart.
 
-use std::path::PathBuf;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tenbin_model::text::quote::quoted;
 
+use crate::settings;
 use crate::settings::file::ConfigFile;
 
 /// What the file says, filled up with what the flags say.
@@ -14,7 +17,42 @@ pub struct LiveConfig {
     path: Option<PathBuf>,
     flags: ConfigFile,
     current: RwLock<Arc<ConfigFile>>,
+    /// Of the text in force.
+    checksum: RwLock<Option<u64>>,
     last: RwLock<LastReload>,
+}
+
+/// A file that was read and found right.
+#[derive(Debug)]
+pub struct Reread {
+    config: ConfigFile,
+    /// Of its text; absent without a file.
+    checksum: Option<u64>,
+}
+
+impl Reread {
+    fn load(path: Option<&Path>, flags: &ConfigFile) -> Result<Self, String> {
+        let Some(path) = path else {
+            return Ok(Self {
+                config: fill(ConfigFile::default(), flags),
+                checksum: None,
+            });
+        };
+        let text = settings::read(path)?;
+        let file =
+            ConfigFile::parse(&text).map_err(|e| format!("parsing {}: {e}", path.display()))?;
+        Ok(Self {
+            config: fill(file, flags),
+            checksum: Some(checksum(&text)),
+        })
+    }
+}
+
+/// Tells texts apart; lives as long as the process.
+fn checksum(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// How the last reload went.
@@ -80,15 +118,12 @@ impl LiveConfig {
     /// # Errors
     /// A text that names file and place.
     pub fn new(path: Option<PathBuf>, flags: ConfigFile) -> Result<Self, String> {
-        let file = match &path {
-            Some(path) => {
-                ConfigFile::load(path).map_err(|e| format!("{e} (flag --config.file)"))?
-            }
-            None => ConfigFile::default(),
-        };
+        let read = Reread::load(path.as_deref(), &flags)
+            .map_err(|e| format!("{e} (flag --config.file)"))?;
         Ok(Self {
             path,
-            current: RwLock::new(Arc::new(fill(file, &flags))),
+            current: RwLock::new(Arc::new(read.config)),
+            checksum: RwLock::new(read.checksum),
             flags,
             last: RwLock::new(LastReload {
                 succeeded: true,
@@ -109,33 +144,54 @@ impl LiveConfig {
         *self.last.read()
     }
 
-    /// Reads the file again.
+    /// Reads the file again; nothing is in force until [`Self::apply`].
     ///
     /// # Errors
-    /// When it is wrong, or changes what only a restart can change; then nothing has changed.
-    pub fn reload(&self, now_ms: i64) -> Result<(), String> {
-        let loaded = self.load_again();
-        let mut last = self.last.write();
-        last.succeeded = loaded.is_ok();
-        let config = loaded?;
-        last.success_ms = now_ms;
-        *self.current.write() = Arc::new(config);
-        Ok(())
+    /// When it is wrong, or changes what only a restart can change: Prometheus' text with the reason.
+    pub fn read_again(&self) -> Result<Reread, String> {
+        self.load_again().map_err(|error| match &self.path {
+            Some(path) => format!(
+                "couldn't load configuration (--config.file={}): {error}",
+                quoted(&path.display().to_string())
+            ),
+            None => error,
+        })
     }
 
-    fn load_again(&self) -> Result<ConfigFile, String> {
-        let file = match &self.path {
-            Some(path) => ConfigFile::load(path)?,
-            None => ConfigFile::default(),
+    /// Puts what was read in force.
+    pub fn apply(&self, read: Reread, now_ms: i64) {
+        let mut last = self.last.write();
+        last.succeeded = true;
+        last.success_ms = now_ms;
+        *self.current.write() = Arc::new(read.config);
+        *self.checksum.write() = read.checksum;
+    }
+
+    /// Notes that a reload failed.
+    pub fn reload_failed(&self) {
+        self.last.write().succeeded = false;
+    }
+
+    /// Whether the file is another than the one in force; a file that cannot be read is.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        let Some(path) = &self.path else {
+            return false;
         };
-        let (new, old) = (fill(file, &self.flags), self.current());
+        let now = settings::read(path).ok().map(|text| checksum(&text));
+        now != *self.checksum.read()
+    }
+
+    fn load_again(&self) -> Result<Reread, String> {
+        let read = Reread::load(self.path.as_deref(), &self.flags)?;
+        let (new, old) = (&read.config, self.current());
         if new.storage != old.storage {
             return Err("storage: a change needs a restart".to_owned());
         }
         if new.remote_write_receiver != old.remote_write_receiver {
             return Err("remote_write_receiver: a change needs a restart".to_owned());
         }
-        Ok(new)
+        Ok(read)
     }
 }
 
@@ -159,7 +215,9 @@ mod tests {
             Some(DurationText(1000))
         );
         std::fs::write(&path, "global: {external_labels: {a: c}}\n").unwrap();
-        live.reload(7).unwrap();
+        assert!(live.has_changed());
+        live.apply(live.read_again().unwrap(), 7);
+        assert!(!live.has_changed());
         assert_eq!(live.current().global.external_labels["a"], "c");
         let good = LastReload {
             succeeded: true,
@@ -168,7 +226,13 @@ mod tests {
         assert_eq!(live.last_reload(), good);
         for wrong in ["nope: 1\n", "storage: {exemplars: {max_exemplars: 6}}\n"] {
             std::fs::write(&path, wrong).unwrap();
-            assert!(live.reload(8).is_err());
+            let error = live.read_again().unwrap_err();
+            assert!(
+                error.starts_with("couldn't load configuration (--config.file=\""),
+                "{error}"
+            );
+            live.reload_failed();
+            assert!(live.has_changed(), "until it is right");
             assert_eq!(live.current().global.external_labels["a"], "c");
             assert!(!live.last_reload().succeeded);
             assert_eq!(live.last_reload().success_ms, 7);

@@ -3,13 +3,17 @@
 pub mod buffers;
 pub mod compression;
 pub mod cors;
+pub mod counted;
 pub mod drain;
+pub mod endpoints;
 pub mod external_url;
 pub mod listener;
 pub mod live_config;
 pub mod methods;
 pub mod operations;
 pub mod paths;
+pub mod read_timeout;
+pub mod reload;
 pub mod router;
 pub mod run;
 pub mod same_origin;
@@ -17,22 +21,26 @@ pub mod secure;
 pub mod target;
 pub mod web_config;
 pub mod workers;
+mod write_through;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::extract::connect_info::Connected;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
+use parking_lot::Mutex;
 use tenbin_promql::options::EngineOptions;
 use tenbin_storage::{Clock, Db, ReplayProgress};
 
 use crate::api::response::text_error;
+use crate::ingest::otlp::settings::Deltas;
 use crate::limits::{ReadLimits, WriteLimits};
 use crate::telemetry::Telemetry;
 use workers::QueryThreads;
@@ -56,8 +64,8 @@ pub struct App {
     pub read_limits: ReadLimits,
     /// Where remote reads run.
     pub read_threads: QueryThreads,
-    /// Whether OTLP's delta values are stored as they are.
-    pub otlp_native_delta: bool,
+    /// What becomes of OTLP's delta values.
+    pub otlp_deltas: Deltas,
     /// Memory for the bodies of writes.
     pub bodies: Arc<buffers::Buffers>,
     /// The time.
@@ -76,10 +84,16 @@ pub struct App {
     pub cors: cors::CorsPolicy,
     /// The largest `limit` of `/api/v1/search`; absent when that is off.
     pub search_max_limit: Option<usize>,
+    /// How long the body of a request may take.
+    pub read_timeout: Duration,
+    /// How often to look whether the configuration file has changed, if at all.
+    pub auto_reload: Option<Duration>,
     /// The configuration file.
     pub config: live_config::LiveConfig,
     /// TLS, users and response headers.
     pub web_config: Arc<web_config::live::LiveWebConfig>,
+    /// Held while the configuration files are read again.
+    reloading: Mutex<()>,
     /// Where the server is seen from outside.
     pub external_url: external_url::ExternalUrl,
     /// Tells the main task to stop.
@@ -96,8 +110,8 @@ pub struct AppSettings {
     pub write_limits: WriteLimits,
     /// Limits on remote reads.
     pub read_limits: ReadLimits,
-    /// Whether OTLP's delta values are stored as they are.
-    pub otlp_native_delta: bool,
+    /// What becomes of OTLP's delta values.
+    pub otlp_deltas: Deltas,
     /// All flags with their values.
     pub flags: BTreeMap<String, String>,
     /// Retention as text.
@@ -110,6 +124,10 @@ pub struct AppSettings {
     pub cors: cors::CorsPolicy,
     /// The largest `limit` of `/api/v1/search`; absent when that is off.
     pub search_max_limit: Option<usize>,
+    /// How long the body of a request may take.
+    pub read_timeout: Duration,
+    /// How often to look whether the configuration file has changed, if at all.
+    pub auto_reload: Option<Duration>,
     /// The configuration file.
     pub config: live_config::LiveConfig,
     /// TLS, users and response headers.
@@ -132,7 +150,7 @@ impl App {
             write_limits: settings.write_limits,
             read_limits: settings.read_limits,
             read_threads: QueryThreads::new(settings.read_limits.max_concurrent.max(1)),
-            otlp_native_delta: settings.otlp_native_delta,
+            otlp_deltas: settings.otlp_deltas,
             bodies: Arc::default(),
             started_ms: clock.now_ms(),
             clock,
@@ -142,6 +160,9 @@ impl App {
             admin_enabled: settings.admin_enabled,
             cors: settings.cors,
             search_max_limit: settings.search_max_limit,
+            read_timeout: settings.read_timeout,
+            auto_reload: settings.auto_reload,
+            reloading: Mutex::new(()),
             config: settings.config,
             web_config: settings.web_config,
             external_url: settings.external_url,
@@ -172,23 +193,26 @@ impl App {
         self.read_threads.stop();
     }
 
-    /// Reads the configuration files again.
+    /// Reads the configuration files again: all of them take effect, or none.
     ///
     /// # Errors
     /// A text that says what is wrong; then nothing has changed.
     pub fn reload(&self) -> Result<(), String> {
-        let done = self.config.reload(self.clock.now_ms());
-        let web = self.web_config.reload_now();
-        match done.and(web) {
-            Ok(()) => {
+        let _turn = self.reloading.lock();
+        let (config, web) = (self.config.read_again(), self.web_config.read_again());
+        let error = match (config, web) {
+            (Ok(config), Ok(web)) => {
+                self.config.apply(config, self.clock.now_ms());
+                self.web_config.apply(web);
                 tracing::info!("configuration reloaded");
-                Ok(())
+                return Ok(());
             }
-            Err(error) => {
-                tracing::error!("configuration not reloaded, the old one stays: {error}");
-                Err(error)
-            }
-        }
+            (Err(config), Err(web)) => format!("{config}; {web}"),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => error,
+        };
+        self.config.reload_failed();
+        tracing::error!("configuration not reloaded, the old one stays: {error}");
+        Err(error)
     }
 
     /// Whether the server has been told to stop.

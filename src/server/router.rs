@@ -1,29 +1,26 @@
-//! All routes in one place.
+//! All routes in one place; those under `/api/v1` are in `endpoints`.
 //!
 //! Prometheus' statuses for what is not there: 404 `404 page not found`, 405 for a known path with
 //! another method (Grafana tries POST first and falls back to GET on 405). Who may ask is decided in
 //! front of all of it, see `web_config::guard`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::SizeAbove;
 
 use super::paths::{not_found, plain_path, redirect, unrouted};
-use super::{App, compression, cors, drain, methods, operations, same_origin, web_config};
-use crate::api::response::text_error;
-use crate::api::{
-    admin, exemplars, features, federate, import, influx, labels, metadata, notifications, openapi,
-    otlp, query, remote_read, rules, search, self_metrics, series, status, targets, write,
+use super::{
+    App, counted, drain, endpoints, methods, operations, read_timeout, same_origin, web_config,
 };
+use crate::api::response::text_error;
+use crate::api::{federate, influx};
 use crate::telemetry::exposition;
 
 /// The page at `/query`.
@@ -48,13 +45,14 @@ pub fn router(app: &Arc<App>) -> Router {
             .nest(&prefix, routes)
             .fallback(not_found)
     };
-    let counted = prefixed
+    let counting = prefixed
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(Arc::clone(app), count))
+        .layer(from_fn_with_state(Arc::clone(app), counted::layer))
         .with_state(Arc::clone(app));
     // What has to happen before a route is looked for.
     Router::new()
-        .fallback_service(counted)
+        .fallback_service(counting)
+        .layer(from_fn_with_state(Arc::clone(app), read_timeout::layer))
         .layer(from_fn(methods::layer))
         .layer(from_fn_with_state(Arc::clone(app), same_origin::layer))
         .layer(from_fn(plain_path))
@@ -68,7 +66,7 @@ pub fn router(app: &Arc<App>) -> Router {
 /// What is not under `/api/v1`, and that.
 fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
-        .nest("/api/v1", api(app))
+        .nest("/api/v1", endpoints::router(app))
         .route("/", get(to_query_page))
         .route("/graph", get(graph_to_query_page))
         .route("/query", get(|| async { Html(QUERY_PAGE) }))
@@ -98,87 +96,6 @@ where
         .get(operations::only_post_or_put)
 }
 
-/// The query API.
-fn api(app: &Arc<App>) -> Router<Arc<App>> {
-    Router::new()
-        .route("/query", get(query::instant).post(query::instant))
-        .route("/query_range", get(query::range).post(query::range))
-        .route(
-            "/query_exemplars",
-            get(exemplars::exemplars).post(exemplars::exemplars),
-        )
-        .route(
-            "/format_query",
-            get(query::format_query).post(query::format_query),
-        )
-        .route(
-            "/parse_query",
-            get(query::parse_query_tree).post(query::parse_query_tree),
-        )
-        .route("/series", get(series::series).post(series::series))
-        .route("/labels", get(labels::names).post(labels::names))
-        .route("/label/{name}/values", get(labels::values))
-        .route("/metadata", get(metadata::metadata))
-        .route("/rules", get(rules::rules))
-        .route("/alerts", get(rules::alerts))
-        .route("/targets", get(targets::targets))
-        .route("/targets/metadata", get(targets::metadata))
-        .route("/targets/relabel_steps", get(targets::relabel_steps))
-        .route("/scrape_pools", get(targets::scrape_pools))
-        .route("/scrape_pools/config", get(targets::scrape_pool_config))
-        .route("/alertmanagers", get(targets::alertmanagers))
-        .route("/features", get(features::features))
-        .route("/notifications", get(notifications::notifications))
-        .route("/status/config", get(status::config))
-        .route("/status/buildinfo", get(status::buildinfo))
-        .route("/status/flags", get(status::flags))
-        .route("/status/runtimeinfo", get(status::runtimeinfo))
-        .route("/status/tsdb", get(status::tsdb))
-        .route("/status/self_metrics", get(self_metrics::self_metrics))
-        .route("/openapi.yaml", get(openapi::openapi))
-        .route("/status/tsdb/blocks", get(status::blocks))
-        .route("/status/walreplay", get(status::walreplay))
-        .route("/admin/tsdb/flush", post(admin::flush).put(admin::flush))
-        .route(
-            "/admin/tsdb/compact",
-            post(admin::compact).put(admin::compact),
-        )
-        .route(
-            "/admin/tsdb/delete_series",
-            post(admin::delete_series).put(admin::delete_series),
-        )
-        .route(
-            "/admin/tsdb/clean_tombstones",
-            post(admin::clean_tombstones).put(admin::clean_tombstones),
-        )
-        .route(
-            "/admin/tsdb/snapshot",
-            post(admin::snapshot).put(admin::snapshot),
-        )
-        .layer(CompressionLayer::new().compress_when(SizeAbove::new(0)))
-        .layer(from_fn(compression::layer))
-        .route(
-            "/search/metric_names",
-            get(search::metric_names).post(search::metric_names),
-        )
-        .route(
-            "/search/label_names",
-            get(search::label_names).post(search::label_names),
-        )
-        .route(
-            "/search/label_values",
-            get(search::label_values).post(search::label_values),
-        )
-        .route("/notifications/live", get(notifications::live))
-        .route("/write", post(write::write))
-        .route("/read", post(remote_read::read))
-        .route("/otlp/v1/metrics", post(otlp::metrics))
-        .route("/import/prometheus", post(import::prometheus))
-        .method_not_allowed_fallback(method_not_allowed)
-        .fallback(not_found)
-        .layer(from_fn_with_state(Arc::clone(app), cors::layer))
-}
-
 /// 302 to the page.
 async fn to_query_page(State(app): State<Arc<App>>) -> Response {
     redirect(
@@ -194,7 +111,7 @@ async fn graph_to_query_page(State(app): State<Arc<App>>, request: Request) -> R
     redirect(StatusCode::FOUND, &target)
 }
 
-async fn method_not_allowed() -> Response {
+pub(super) async fn method_not_allowed() -> Response {
     unrouted(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
 }
 
@@ -214,27 +131,4 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
     );
     response
-}
-
-/// Counts every request under its route and status.
-async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let route = request.extensions().get::<MatchedPath>().map_or_else(
-        || "unknown".to_owned(),
-        |path| {
-            let route = path.as_str();
-            let prefix = &app.external_url.route_prefix;
-            prometheus_route(route.strip_prefix(prefix.as_str()).unwrap_or(route))
-        },
-    );
-    let response = next.run(request).await;
-    app.telemetry
-        .http
-        .observe(&route, response.status().as_u16(), started.elapsed());
-    response
-}
-
-/// Prometheus writes path parameters as `:name`.
-fn prometheus_route(route: &str) -> String {
-    route.replace('{', ":").replace('}', "")
 }

@@ -14,7 +14,7 @@ use tenbin_storage::{Clock, Db, OpenError, Options, SystemClock};
 use super::listener::ConnectionLimit;
 use super::secure::Secure;
 use super::target::EncodeTargets;
-use super::{App, AppSettings, Peer, router};
+use super::{App, AppSettings, Peer, reload, router};
 
 /// How long running requests may take after a stop was asked for.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
@@ -72,19 +72,23 @@ pub async fn serve(settings: ServerSettings) -> Result<(), ServeError> {
         let server = axum_server::from_tcp(listener)
             .map_err(|source| ServeError::Listen { address, source })?
             .acceptor(EncodeTargets(secure.clone()))
-            .first_request_timeout(FIRST_REQUEST_TIMEOUT)
+            .first_request_timeout(FIRST_REQUEST_TIMEOUT.min(app.read_timeout))
             .accept_error_handler(|peer, error| {
                 tracing::debug!(?peer, %error, "connection refused");
             })
             .handle(handle.clone());
         // HTTP/2 is for TLS, as in Go.
-        let server = if is_tls { server } else { server.http1_only() };
+        let mut server = if is_tls { server } else { server.http1_only() };
+        server
+            .http_builder()
+            .http1()
+            .header_read_timeout(app.read_timeout);
         let service = router::router(&app).into_make_service_with_connect_info::<Peer>();
         servers.spawn(async move { server.serve(service).await });
         tracing::info!(%address, tls = is_tls, "listening");
     }
     let db = open(&app, clock, settings.storage).await?;
-    let reloading = tokio::spawn(reload_on_hangup(Arc::clone(&app)));
+    let reloading = tokio::spawn(reload::run(Arc::clone(&app)));
     wait_for_stop(&app).await;
     reloading.abort();
     tracing::info!("stopping: draining requests");
@@ -126,23 +130,6 @@ async fn open(
         "database open; ready for requests"
     );
     Ok(db)
-}
-
-/// SIGHUP reads the configuration files again.
-async fn reload_on_hangup(app: Arc<App>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hangups = match signal(SignalKind::hangup()) {
-        Ok(stream) => stream,
-        Err(error) => {
-            tracing::error!(%error, "cannot listen for SIGHUP");
-            return;
-        }
-    };
-    while hangups.recv().await.is_some() {
-        let app = Arc::clone(&app);
-        // Errors are in the log.
-        let _ = tokio::task::spawn_blocking(move || app.reload()).await;
-    }
 }
 
 async fn wait_for_stop(app: &App) {

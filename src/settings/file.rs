@@ -5,7 +5,6 @@
 //! since silently ignoring them would look like scraping.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tenbin_model::text::duration::{format_duration_ms, parse_duration_ms};
@@ -182,14 +181,12 @@ impl From<SizeText> for String {
 }
 
 impl ConfigFile {
-    /// Reads and checks a file.
+    /// Reads and checks the text of a file; `${VAR}` in external labels is the environment's.
     ///
     /// # Errors
-    /// A text that names the file, line and column or key.
-    pub fn load(path: &Path) -> Result<Self, String> {
-        let text = super::read(path)?;
-        Self::from_text(&text, &|name| std::env::var(name).ok())
-            .map_err(|e| format!("parsing {}: {e}", path.display()))
+    /// A text that names line and column or key.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Self::from_text(text, &|name| std::env::var(name).ok())
     }
 
     fn from_text(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {

@@ -1,4 +1,6 @@
-//! `/metrics` in the Prometheus text format 0.0.4.
+//! `/metrics` in the Prometheus text format 0.0.4; `store` has what the store says.
+
+mod store;
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tenbin_model::text::float::format_g;
 use tenbin_storage::DbStats;
 
-use super::{HTTP_BOUNDS_S, QUERY_BOUNDS_S, SliceTelemetry, process};
+use super::{HTTP_BOUNDS_BYTES, HTTP_BOUNDS_S, Histogram, QUERY_BOUNDS_S, SliceTelemetry, process};
 use crate::server::App;
 
 /// Builds the text.
@@ -38,6 +40,27 @@ impl Exposition {
         let _ = writeln!(self.out, " {}", format_g(value));
     }
 
+    /// A series of a histogram: buckets, sum and count.
+    fn histogram(
+        &mut self,
+        name: &str,
+        label: (&str, &str),
+        bounds: &[f64],
+        histogram: &Histogram,
+    ) {
+        let mut cumulative = 0;
+        for (bucket, count) in histogram.buckets.iter().enumerate() {
+            cumulative += count;
+            let bound = bounds
+                .get(bucket)
+                .map_or("+Inf".to_owned(), |bound| format_g(*bound));
+            let labels = [label, ("le", bound.as_str())];
+            self.sample(&format!("{name}_bucket"), &labels, cumulative as f64);
+        }
+        self.sample(&format!("{name}_sum"), &[label], histogram.sum);
+        self.sample(&format!("{name}_count"), &[label], cumulative as f64);
+    }
+
     fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.family(name, "counter", help);
         self.sample(name, &[], value as f64);
@@ -51,7 +74,7 @@ impl Exposition {
 
 /// All metrics; those of the store only once it is open.
 #[must_use]
-pub fn render(app: &App, store: Option<&DbStats>) -> String {
+pub fn render(app: &App, stats: Option<&DbStats>) -> String {
     let mut e = Exposition {
         out: String::with_capacity(16 << 10),
     };
@@ -69,16 +92,15 @@ pub fn render(app: &App, store: Option<&DbStats>) -> String {
     e.gauge(
         "prometheus_ready",
         "Whether the store is open.",
-        f64::from(u8::from(store.is_some())),
+        f64::from(u8::from(stats.is_some())),
     );
     push_process(&mut e, app);
     push_config(&mut e, app);
     push_http(&mut e, app);
     push_query(&mut e, app);
     push_ingest(&mut e, app);
-    if let Some(stats) = store {
-        push_head(&mut e, stats);
-        push_wal_and_blocks(&mut e, stats);
+    if let Some(stats) = stats {
+        store::push(&mut e, stats);
     }
     e.out
 }
@@ -138,18 +160,26 @@ fn push_http(e: &mut Exposition, app: &App) {
         "Histogram of latencies for HTTP requests.",
     );
     for (route, telemetry) in &routes {
-        let mut cumulative = 0;
-        for (bucket, count) in telemetry.buckets.iter().enumerate() {
-            cumulative += count;
-            let bound = HTTP_BOUNDS_S
-                .get(bucket)
-                .map_or("+Inf".to_owned(), |b| format_g(*b));
-            let labels = [("handler", route.as_str()), ("le", bound.as_str())];
-            e.sample(&format!("{name}_bucket"), &labels, cumulative as f64);
-        }
-        let labels = [("handler", route.as_str())];
-        e.sample(&format!("{name}_sum"), &labels, telemetry.sum_s);
-        e.sample(&format!("{name}_count"), &labels, cumulative as f64);
+        e.histogram(
+            name,
+            ("handler", route),
+            &HTTP_BOUNDS_S,
+            &telemetry.durations,
+        );
+    }
+    let name = "prometheus_http_response_size_bytes";
+    e.family(
+        name,
+        "histogram",
+        "Histogram of response size for HTTP requests.",
+    );
+    for (route, telemetry) in &routes {
+        e.histogram(
+            name,
+            ("handler", route),
+            &HTTP_BOUNDS_BYTES,
+            &telemetry.sizes,
+        );
     }
 }
 
@@ -205,18 +235,11 @@ fn push_query_durations(e: &mut Exposition, app: &App) {
         "The duration of various parts of PromQL query execution.",
     );
     for (label, slice) in slices {
-        let mut cumulative = 0;
-        for (bucket, found) in slice.buckets.iter().enumerate() {
-            cumulative += read(found);
-            let bound = QUERY_BOUNDS_S
-                .get(bucket)
-                .map_or("+Inf".to_owned(), |b| format_g(*b));
-            let labels = [("slice", label), ("le", bound.as_str())];
-            e.sample(&format!("{name}_bucket"), &labels, cumulative as f64);
-        }
-        let labels = [("slice", label)];
-        e.sample(&format!("{name}_sum"), &labels, seconds(slice));
-        e.sample(&format!("{name}_count"), &labels, cumulative as f64);
+        let histogram = Histogram {
+            buckets: slice.buckets.iter().map(read).collect(),
+            sum: seconds(slice),
+        };
+        e.histogram(name, ("slice", label), &QUERY_BOUNDS_S, &histogram);
     }
     e.gauge(
         "prometheus_engine_query_log_enabled",
@@ -267,184 +290,5 @@ fn push_ingest(e: &mut Exposition, app: &App) {
         "prometheus_api_remote_write_invalid_labels_samples_total",
         "Series entries of remote write requests skipped for invalid labels.",
         read(&app.telemetry.invalid_label_entries),
-    );
-}
-
-fn push_head(e: &mut Exposition, stats: &DbStats) {
-    e.gauge(
-        "prometheus_tsdb_head_series",
-        "Total number of series in the head.",
-        stats.head_series as f64,
-    );
-    e.gauge(
-        "prometheus_tsdb_head_chunks",
-        "Total number of chunks in the head.",
-        stats.head_chunks as f64,
-    );
-    let name = "prometheus_tsdb_head_samples_appended_total";
-    e.family(name, "counter", "Total number of appended samples.");
-    e.sample(name, &[("type", "float")], stats.samples_appended as f64);
-    e.sample(
-        name,
-        &[("type", "histogram")],
-        stats.histograms_appended as f64,
-    );
-    e.counter(
-        "prometheus_tsdb_head_series_created_total",
-        "Total number of series created in the head.",
-        stats.head_series_created,
-    );
-    e.counter(
-        "prometheus_tsdb_head_series_removed_total",
-        "Total number of series removed from the head.",
-        stats.head_series_evicted,
-    );
-    for (suffix, unit, scale) in [("", "milliseconds", 1.0), ("_seconds", "seconds", 1000.0)] {
-        for (end, at) in [("min", stats.head_min_time_ms), ("max", stats.max_time_ms)] {
-            e.gauge(
-                &format!("prometheus_tsdb_head_{end}_time{suffix}"),
-                &format!("The {end}imum timestamp of the head, {unit}."),
-                at.unwrap_or(0) as f64 / scale,
-            );
-        }
-    }
-    for (suffix, unit, scale) in [("", "milliseconds", 1.0), ("_seconds", "seconds", 1000.0)] {
-        e.gauge(
-            &format!("prometheus_tsdb_lowest_timestamp{suffix}"),
-            &format!("Lowest timestamp value stored in the database, {unit}."),
-            stats.min_time_ms.unwrap_or(0) as f64 / scale,
-        );
-    }
-    e.gauge(
-        "tenbin_tsdb_head_chunk_bytes",
-        "Bytes of the samples in the head.",
-        stats.head_chunk_bytes as f64,
-    );
-    e.gauge(
-        "tenbin_tsdb_block_samples",
-        "Samples in blocks.",
-        stats.block_samples as f64,
-    );
-    e.counter(
-        "tenbin_tsdb_repeated_samples_total",
-        "Samples acknowledged that were stored already.",
-        stats.duplicate_samples,
-    );
-    for (name, help, value) in [
-        (
-            "out_of_order_samples",
-            "Samples rejected as out of order.",
-            stats.rejected.out_of_order,
-        ),
-        (
-            "out_of_bound_samples",
-            "Samples rejected as out of bounds.",
-            stats.rejected.out_of_bounds,
-        ),
-        (
-            "too_old_samples",
-            "Samples rejected as older than the window.",
-            stats.rejected.too_old,
-        ),
-    ] {
-        e.counter(&format!("prometheus_tsdb_{name}_total"), help, value);
-    }
-    e.counter(
-        "tenbin_tsdb_duplicate_samples_total",
-        "Samples rejected since another value stands at their timestamp.",
-        stats.rejected.duplicate,
-    );
-    e.counter(
-        "tenbin_tsdb_invalid_histograms_total",
-        "Native histograms refused since they break a rule.",
-        stats.rejected.invalid_histograms,
-    );
-    e.counter(
-        "prometheus_tsdb_exemplar_exemplars_appended_total",
-        "Total number of appended exemplars.",
-        stats.exemplars_appended,
-    );
-    e.gauge(
-        "prometheus_tsdb_exemplar_exemplars_in_storage",
-        "Number of exemplars currently in circular storage.",
-        stats.exemplars as f64,
-    );
-    e.counter(
-        "prometheus_tsdb_exemplar_out_of_order_exemplars_total",
-        "Total number of out of order exemplar ingestion failed attempts.",
-        stats.rejected.out_of_order_exemplars,
-    );
-    e.counter(
-        "prometheus_tsdb_head_out_of_order_samples_appended_total",
-        "Late samples accepted inside the out-of-order window.",
-        stats.late_samples_appended,
-    );
-}
-
-fn push_wal_and_blocks(e: &mut Exposition, stats: &DbStats) {
-    e.gauge(
-        "prometheus_tsdb_wal_storage_size_bytes",
-        "Size of the write-ahead log.",
-        stats.wal_bytes as f64,
-    );
-    e.counter(
-        "tenbin_tsdb_wal_fsyncs_total",
-        "Syncs of the write-ahead log; waiting requests share one.",
-        stats.wal_fsyncs,
-    );
-    e.counter(
-        "tenbin_tsdb_wal_written_bytes_total",
-        "Bytes written to the write-ahead log.",
-        stats.wal_written_bytes,
-    );
-    e.gauge(
-        "tenbin_tsdb_wal_failed",
-        "Whether the write-ahead log has failed and refuses writes.",
-        f64::from(u8::from(stats.wal_failure.is_some())),
-    );
-    e.counter(
-        "prometheus_tsdb_wal_corruptions_total",
-        "Damaged places found in the write-ahead log and in blocks.",
-        stats.corruptions.len() as u64,
-    );
-    e.counter(
-        "tenbin_tsdb_replay_dropped_samples_total",
-        "Samples that the replay at start had to drop because of damage.",
-        stats.replay_dropped_samples,
-    );
-    e.counter(
-        "tenbin_tsdb_flushes_total",
-        "Flushes of the head into blocks.",
-        stats.flushes,
-    );
-    e.counter(
-        "tenbin_tsdb_flush_failures_total",
-        "Failed flushes.",
-        stats.flush_failures,
-    );
-    e.counter(
-        "prometheus_tsdb_compactions_total",
-        "Total number of compactions that were executed.",
-        stats.compactions,
-    );
-    e.counter(
-        "prometheus_tsdb_compactions_failed_total",
-        "Total number of compactions that failed.",
-        stats.compaction_failures,
-    );
-    e.gauge(
-        "prometheus_tsdb_data_replay_duration_seconds",
-        "Time taken to replay the data on disk at start.",
-        stats.replay_ms as f64 / 1000.0,
-    );
-    e.gauge(
-        "prometheus_tsdb_blocks_loaded",
-        "Number of currently loaded blocks.",
-        stats.blocks as f64,
-    );
-    e.gauge(
-        "prometheus_tsdb_storage_blocks_bytes",
-        "The number of bytes that are currently used for local storage by all blocks.",
-        stats.block_bytes as f64,
     );
 }

@@ -34,15 +34,36 @@ impl Telemetry {
     }
 }
 
+/// Upper bounds of the response size histogram, bytes: Prometheus' own.
+pub const HTTP_BOUNDS_BYTES: [f64; 8] = [1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+
+/// A classic histogram.
+#[derive(Debug, Clone, Default)]
+pub struct Histogram {
+    /// Counts per bucket, not cumulative; the last is beyond all bounds.
+    pub buckets: Vec<u64>,
+    /// Sum of what was observed.
+    pub sum: f64,
+}
+
+impl Histogram {
+    fn observe(&mut self, bounds: &[f64], value: f64) {
+        self.buckets.resize(bounds.len() + 1, 0);
+        let bucket = bounds.iter().position(|bound| value <= *bound);
+        self.buckets[bucket.unwrap_or(bounds.len())] += 1;
+        self.sum += value;
+    }
+}
+
 /// One route's requests.
 #[derive(Debug, Clone, Default)]
 pub struct RouteTelemetry {
     /// Requests by status.
     pub by_status: BTreeMap<u16, u64>,
-    /// Requests per duration bucket, not cumulative; the last is beyond all bounds.
-    pub buckets: [u64; HTTP_BOUNDS_S.len() + 1],
-    /// Sum of durations, seconds.
-    pub sum_s: f64,
+    /// Durations, seconds.
+    pub durations: Histogram,
+    /// Sizes of bodies of answers as they went out, bytes.
+    pub sizes: Histogram,
 }
 
 /// Requests by route.
@@ -52,18 +73,27 @@ pub struct HttpTelemetry {
 }
 
 impl HttpTelemetry {
-    /// Counts a finished request.
+    /// Counts a request whose answer is about to go out.
     pub fn observe(&self, route: &str, status: u16, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = HTTP_BOUNDS_S.iter().position(|b| seconds <= *b);
+        self.with(route, |entry| {
+            *entry.by_status.entry(status).or_default() += 1;
+            entry.durations.observe(&HTTP_BOUNDS_S, took.as_secs_f64());
+        });
+    }
+
+    /// Counts the body of an answer once it is out, or broken off.
+    pub fn observe_size(&self, route: &str, bytes: u64) {
+        self.with(route, |entry| {
+            entry.sizes.observe(&HTTP_BOUNDS_BYTES, bytes as f64);
+        });
+    }
+
+    fn with(&self, route: &str, change: impl FnOnce(&mut RouteTelemetry)) {
         let mut routes = self.routes.lock();
-        let entry = match routes.get_mut(route) {
-            Some(entry) => entry,
-            None => routes.entry(route.to_owned()).or_default(),
-        };
-        *entry.by_status.entry(status).or_default() += 1;
-        entry.buckets[bucket.unwrap_or(HTTP_BOUNDS_S.len())] += 1;
-        entry.sum_s += seconds;
+        match routes.get_mut(route) {
+            Some(entry) => change(entry),
+            None => change(routes.entry(route.to_owned()).or_default()),
+        }
     }
 
     /// A copy of all counts.

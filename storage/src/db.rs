@@ -55,6 +55,8 @@ pub(crate) struct StoreCounters {
     pub(crate) flush_failures: AtomicU64,
     pub(crate) compactions: AtomicU64,
     pub(crate) compaction_failures: AtomicU64,
+    pub(crate) time_retentions: AtomicU64,
+    pub(crate) size_retentions: AtomicU64,
 }
 
 impl StoreCounters {

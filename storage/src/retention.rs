@@ -3,6 +3,7 @@
 //! The clock has no say, so a jump of it deletes nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashSet;
 
@@ -40,6 +41,13 @@ impl Store {
         if gone.is_empty() {
             return Ok(0);
         }
+        // Runs that removed something, as Prometheus counts them.
+        let count = |counter: &AtomicU64, counts: bool| {
+            counter.fetch_add(u64::from(counts), Ordering::Relaxed);
+        };
+        let is_old = gone.iter().any(|b| b.entry.max_ms < horizon_ms);
+        count(&self.counters.time_retentions, is_old);
+        count(&self.counters.size_retentions, !too_big.is_empty());
         let edits: Vec<Edit> = gone.iter().map(|b| Edit::Drop(b.entry.seq)).collect();
         self.manifest.lock().commit(&edits)?;
         // Open selections keep their maps; only the names go.

@@ -49,6 +49,10 @@ pub struct DbStats {
     pub wal_written_bytes: u64,
     /// Calls of fdatasync for the WAL since start.
     pub wal_fsyncs: u64,
+    /// Time in them, microseconds.
+    pub wal_fsync_us: u64,
+    /// Number of the WAL segment that is written to.
+    pub wal_current_segment: u64,
     /// Bytes waiting for the WAL's writer.
     pub wal_queued_bytes: u64,
     /// Why the WAL accepts nothing, if so.
@@ -69,6 +73,10 @@ pub struct DbStats {
     pub compactions: u64,
     /// Failed compactions since start.
     pub compaction_failures: u64,
+    /// Times that blocks left since they were too old, since start.
+    pub time_retentions: u64,
+    /// Times that blocks left since everything was too big, since start.
+    pub size_retentions: u64,
     /// Damage found since start.
     pub corruptions: Vec<Corruption>,
     /// How long the replay at start took.
@@ -201,12 +209,16 @@ impl Db {
             wal_bytes,
             wal_written_bytes: get(&wal.written_bytes),
             wal_fsyncs: get(&wal.fsyncs),
+            wal_fsync_us: get(&wal.fsync_us),
+            wal_current_segment: store.wal.current_segment(),
             wal_queued_bytes: get(&wal.queued_bytes),
             wal_failure: store.wal.failure().map(|error| error.to_string()),
             flushes: get(&store.counters.flushes),
             flush_failures: get(&store.counters.flush_failures),
             compactions: get(&store.counters.compactions),
             compaction_failures: get(&store.counters.compaction_failures),
+            time_retentions: get(&store.counters.time_retentions),
+            size_retentions: get(&store.counters.size_retentions),
             corruptions: store.counters.corruptions.lock().clone(),
             replay_ms: get(&store.counters.replay_ms),
             replayed_samples: get(&store.counters.replayed_samples),

@@ -341,11 +341,10 @@ fn standard_queries(peers: &Peers) -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let flags = ["--storage.tsdb.retention.time=0"];
     let tenbin = Tenbin::start(&tenbin(), directory.path(), &flags).map_err(failed)?;
-    let (_prometheus, prometheus) =
-        start_prometheus(peers, directory.path(), &[]).map_err(failed)?;
+    let prometheus = start_prometheus(peers, directory.path(), &[]).map_err(failed)?;
     let client = Client::default();
     for request in requests() {
-        for url in [&tenbin.url, &prometheus] {
+        for url in [&tenbin.url, &prometheus.url] {
             let answer = send(&client, url, request.clone()).map_err(failed)?;
             if answer.status != 204 {
                 let (status, text) = (answer.status, answer.text());
@@ -363,9 +362,9 @@ fn standard_queries(peers: &Peers) -> Result<(), Failed> {
             ("end", &end),
             ("step", "10"),
         ];
-        tally.compare(&client, &tenbin.url, &prometheus, "query_range", &range);
+        tally.compare(&client, &tenbin.url, &prometheus.url, "query_range", &range);
         let instant = [("query", query.as_str()), ("time", &end)];
-        tally.compare(&client, &tenbin.url, &prometheus, "query", &instant);
+        tally.compare(&client, &tenbin.url, &prometheus.url, "query", &instant);
     }
     tally.report()
 }

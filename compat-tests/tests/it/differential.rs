@@ -12,8 +12,6 @@ mod fresh;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
@@ -22,7 +20,8 @@ use tenbin_compat_tests::dataset::{SCRAPES, START_MS, floats, histograms, typed}
 use tenbin_compat_tests::generator::Generator;
 use tenbin_compat_tests::http::{Answer, Client};
 use tenbin_compat_tests::peers::Peers;
-use tenbin_compat_tests::process::{Process, Tenbin, free_port};
+use tenbin_compat_tests::process::Tenbin;
+use tenbin_compat_tests::prometheus::Prometheus;
 use tenbin_compat_tests::sender::{TimeSeries, send};
 
 use self::ask::Ask;
@@ -88,33 +87,13 @@ fn setting(name: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-/// A Prometheus that takes remote writes, with more flags, and its address.
+/// A Prometheus that takes remote writes, with more flags.
 pub(crate) fn start_prometheus(
     peers: &Peers,
     directory: &Path,
     flags: &[&str],
-) -> Result<(Process, String), String> {
-    let port = free_port()?;
-    let config = directory.join("prometheus.yml");
-    std::fs::write(&config, "global: {}\n").map_err(|e| e.to_string())?;
-    let mut process = Process::start(
-        "prometheus",
-        Command::new(&peers.prometheus)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                directory.join("prometheus").display()
-            ))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            // The data is years old.
-            .arg("--storage.tsdb.retention.time=100y")
-            .arg("--web.enable-remote-write-receiver")
-            .args(flags),
-        &directory.join("prometheus.log"),
-    )?;
-    let url = format!("http://127.0.0.1:{port}");
-    process.wait_ready(&format!("{url}/-/ready"), Duration::from_secs(30))?;
-    Ok((process, url))
+) -> Result<Prometheus, String> {
+    Prometheus::start(peers, directory, "prometheus", "global: {}\n", flags)
 }
 
 fn random_queries(
@@ -127,11 +106,10 @@ fn random_queries(
     let directory = tempfile::tempdir()?;
     let flags = [features, "--storage.tsdb.retention.time=0"];
     let tenbin = Tenbin::start(&tenbin(), directory.path(), &flags).map_err(failed)?;
-    let (_prometheus, prometheus_url) =
-        start_prometheus(peers, directory.path(), &[features]).map_err(failed)?;
+    let prometheus = start_prometheus(peers, directory.path(), &[features]).map_err(failed)?;
     let client = Client::default();
     for batch in data {
-        for url in [&tenbin.url, &prometheus_url] {
+        for url in [&tenbin.url, &prometheus.url] {
             let answer = send(&client, url, batch.clone()).map_err(failed)?;
             if answer.status != 204 {
                 return Err(failed(format!(
@@ -154,7 +132,7 @@ fn random_queries(
         let query = only.clone().unwrap_or_else(|| generator.query());
         let end = (START_MS / 1000 + (SCRAPES - 3) * 15).to_string();
         let instant = [("query", query.as_str()), ("time", &end)];
-        tally.compare(&client, &tenbin.url, &prometheus_url, "query", &instant);
+        tally.compare(&client, &tenbin.url, &prometheus.url, "query", &instant);
         let start = (START_MS / 1000 - 30).to_string();
         let range = [
             ("query", query.as_str()),
@@ -162,12 +140,12 @@ fn random_queries(
             ("end", &end),
             ("step", "37"),
         ];
-        tally.compare(&client, &tenbin.url, &prometheus_url, "query_range", &range);
+        tally.compare(&client, &tenbin.url, &prometheus.url, "query_range", &range);
     }
     for _ in 0..count / 5 {
         let query = generator.broken();
         let instant = [("query", query.as_str()), ("time", "1700000500")];
-        tally.compare(&client, &tenbin.url, &prometheus_url, "query", &instant);
+        tally.compare(&client, &tenbin.url, &prometheus.url, "query", &instant);
     }
     tally.report()
 }

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 use tenbin_compat_tests::answers::{first_difference, same};
 use tenbin_compat_tests::http::Client;
 use tenbin_compat_tests::peers::Peers;
-use tenbin_compat_tests::process::{Process, Tenbin, free_port};
+use tenbin_compat_tests::process::Tenbin;
+use tenbin_compat_tests::prometheus::Prometheus;
 use tenbin_compat_tests::raw::{RawAnswer, request};
 use tenbin_compat_tests::sender::{TimeSeries, send, series};
 
@@ -184,35 +184,13 @@ fn samples(at: i64) -> Vec<TimeSeries> {
     all
 }
 
-/// A Prometheus that scrapes nothing and takes remote writes.
-fn start_prometheus(
-    peers: &Peers,
-    directory: &std::path::Path,
-) -> Result<(Process, String), String> {
-    let port = free_port()?;
-    let config = directory.join("prometheus.yml");
-    std::fs::write(&config, "{}\n").map_err(|e| e.to_string())?;
-    let mut process = Process::start(
-        "prometheus",
-        Command::new(&peers.prometheus)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                directory.join("prometheus").display()
-            ))
-            .arg("--web.enable-remote-write-receiver")
-            .arg(format!("--web.listen-address=127.0.0.1:{port}")),
-        &directory.join("prometheus.log"),
-    )?;
-    let url = format!("http://127.0.0.1:{port}");
-    process.wait_ready(&format!("{url}/-/ready"), Duration::from_secs(30))?;
-    Ok((process, url))
-}
-
 fn answers_are_equal(peers: &Peers) -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let ours = Tenbin::start(&tenbin(), directory.path(), &[]).map_err(failed)?;
-    let (_prometheus, theirs) = start_prometheus(peers, directory.path()).map_err(failed)?;
+    let flags = ["--storage.tsdb.retention.time=15d"];
+    let started = Prometheus::start(peers, directory.path(), "prometheus", "{}\n", &flags);
+    let prometheus = started.map_err(failed)?;
+    let theirs = prometheus.url.clone();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let at = now.as_secs() as i64 - 300;
     for url in [&ours.url, &theirs] {

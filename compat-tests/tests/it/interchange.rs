@@ -13,7 +13,8 @@ use libtest_mimic::{Failed, Trial};
 use tenbin_compat_tests::answers::{first_difference, normalised, same};
 use tenbin_compat_tests::http::{Client, form};
 use tenbin_compat_tests::peers::Peers;
-use tenbin_compat_tests::process::{Process, Tenbin, free_port};
+use tenbin_compat_tests::process::Tenbin;
+use tenbin_compat_tests::prometheus::Prometheus;
 
 use super::{failed, tenbin};
 
@@ -97,33 +98,16 @@ fn history(start: u64) -> String {
     text
 }
 
-struct Prometheus {
-    process: Process,
-    url: String,
-}
-
-fn start_prometheus(peers: &Peers, directory: &Path, data: &Path) -> Result<Prometheus, String> {
-    let port = free_port()?;
-    let config_file = directory.join("prometheus.yml");
-    let config = format!(
-        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n\
-         - job_name: self\n  static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n"
-    );
-    std::fs::write(&config_file, config).map_err(|e| e.to_string())?;
-    let mut process = Process::start(
-        "prometheus",
-        Command::new(&peers.prometheus)
-            .arg(format!("--config.file={}", config_file.display()))
-            .arg(format!("--storage.tsdb.path={}", data.display()))
-            .arg("--storage.tsdb.retention.time=100d")
-            .arg("--web.enable-admin-api")
-            .arg("--enable-feature=native-histograms")
-            .arg(format!("--web.listen-address=127.0.0.1:{port}")),
-        &directory.join("prometheus.log"),
-    )?;
-    let url = format!("http://127.0.0.1:{port}");
-    process.wait_ready(&format!("{url}/-/ready"), Duration::from_secs(60))?;
-    Ok(Prometheus { process, url })
+/// A Prometheus under `directory/name` that scrapes itself.
+fn start_prometheus(peers: &Peers, directory: &Path, name: &str) -> Result<Prometheus, String> {
+    let config = "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n\
+                  - job_name: self\n  static_configs: [{targets: ['{self}']}]\n";
+    let flags = [
+        "--storage.tsdb.retention.time=100d",
+        "--web.enable-admin-api",
+        "--enable-feature=native-histograms",
+    ];
+    Prometheus::start(peers, directory, name, config, &flags)
 }
 
 /// Queries over the history and over what was scraped. Windows ask for `/metrics` alone, whose counts
@@ -253,7 +237,7 @@ fn snapshot(
     directory: &Path,
     start: u64,
 ) -> Result<(Prometheus, PathBuf, u64), Failed> {
-    let data = directory.join("prometheus");
+    let data = directory.join("prometheus/data");
     std::fs::create_dir_all(&data)?;
     let input = directory.join("history.om");
     std::fs::write(&input, history(start))?;
@@ -268,7 +252,7 @@ fn snapshot(
         &out,
     ];
     run(&peers.promtool, &arguments, 0)?;
-    let prometheus = start_prometheus(peers, directory, &data).map_err(failed)?;
+    let prometheus = start_prometheus(peers, directory, "prometheus").map_err(failed)?;
     await_scrapes(&prometheus.url).map_err(failed)?;
     // What is scraped after this second may be missing in the snapshot.
     let end = unix_seconds()? - 3;
@@ -385,9 +369,9 @@ fn in_and_out(peers: &Peers) -> Result<(), Failed> {
         return Err(failed(format!("dumps differ: {counts}\n{place}")));
     }
     // A Prometheus on what was exported; compaction of it is part of its work.
-    let data = directory.join("second");
-    copy_blocks(&out, &data)?;
-    let second = start_prometheus(peers, directory, &data).map_err(failed)?;
+    std::fs::create_dir_all(directory.join("second"))?;
+    copy_blocks(&out, &directory.join("second/data"))?;
+    let second = start_prometheus(peers, directory, "second").map_err(failed)?;
     differences(&answers(&second.url, end, 62, "170"), &theirs)
 }
 

@@ -2,17 +2,14 @@
 //! resets, growing and changing layouts, staleness markers and floats in between, and both answer
 //! the same questions; after a flush and a restart once more. Exemplars and metadata too.
 
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
-
 use libtest_mimic::{Failed, Trial};
 use prost::Message;
 use tenbin_compat_tests::answers::{first_difference, normalised, same};
 use tenbin_compat_tests::histograms::{CUSTOM, Histogram, Shape, histogram, stale};
 use tenbin_compat_tests::http::{Client, form};
 use tenbin_compat_tests::peers::Peers;
-use tenbin_compat_tests::process::{Process, Tenbin, free_port};
+use tenbin_compat_tests::process::Tenbin;
+use tenbin_compat_tests::prometheus::Prometheus;
 use tenbin_compat_tests::sender::{Label, Sample};
 
 use super::{failed, tenbin};
@@ -255,27 +252,6 @@ const KNOWN: &[(&str, &str)] = &[
 const CUSTOM_BOUNDS: &str = "3.14 reconciles different custom bounds; 3.5 refuses them";
 const TO_ZERO: &str = "3.14 extrapolates no histogram below a count of zero; 3.5 does";
 
-fn start_prometheus(peers: &Peers, directory: &Path) -> Result<(Process, String), String> {
-    let port = free_port()?;
-    let config = directory.join("prometheus.yml");
-    std::fs::write(&config, "global: {}\n").map_err(|e| e.to_string())?;
-    let data = directory.join("prometheus");
-    let mut process = Process::start(
-        "prometheus",
-        Command::new(&peers.prometheus)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", data.display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .arg("--storage.tsdb.retention.time=100y")
-            .arg("--web.enable-remote-write-receiver")
-            .arg("--enable-feature=native-histograms,exemplar-storage"),
-        &directory.join("prometheus.log"),
-    )?;
-    let url = format!("http://127.0.0.1:{port}");
-    process.wait_ready(&format!("{url}/-/ready"), Duration::from_secs(30))?;
-    Ok((process, url))
-}
-
 fn send(client: &Client, url: &str, request: &Request) -> Result<(), Failed> {
     let body = snap::raw::Encoder::new().compress_vec(&request.encode_to_vec())?;
     let headers = [
@@ -333,8 +309,11 @@ fn answers_agree(peers: &Peers) -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let flags = ["--storage.tsdb.retention.time=0"];
     let mut server = Tenbin::start(&tenbin(), directory.path(), &flags).map_err(failed)?;
-    let (_prometheus, prometheus_url) =
-        start_prometheus(peers, directory.path()).map_err(failed)?;
+    let features = ["--enable-feature=native-histograms,exemplar-storage"];
+    let config = "global: {}\n";
+    let prometheus = Prometheus::start(peers, directory.path(), "prometheus", config, &features)
+        .map_err(failed)?;
+    let prometheus_url = prometheus.url.clone();
     let client = Client::default();
     for at in 0..SCRAPES {
         let request = Request {

@@ -91,24 +91,24 @@ fn python_sdk(python: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-fn now_ns() -> u64 {
+pub(crate) fn now_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |d| d.as_nanos() as u64)
 }
 
-fn attributes(pairs: &[(&str, Value)]) -> Value {
+pub(crate) fn attributes(pairs: &[(&str, Value)]) -> Value {
     pairs
         .iter()
         .map(|(key, value)| json!({"key": key, "value": value}))
         .collect()
 }
 
-fn text(value: &str) -> Value {
+pub(crate) fn text(value: &str) -> Value {
     json!({ "stringValue": value })
 }
 
 /// A request with one resource and one scope.
-fn request(resource: &[(&str, Value)], metrics: &[Value]) -> Value {
+pub(crate) fn request(resource: &[(&str, Value)], metrics: &[Value]) -> Value {
     json!({"resourceMetrics": [{
         "resource": {"attributes": attributes(resource)},
         "scopeMetrics": [{
@@ -119,7 +119,7 @@ fn request(resource: &[(&str, Value)], metrics: &[Value]) -> Value {
     }]})
 }
 
-fn service() -> Vec<(&'static str, Value)> {
+pub(crate) fn service() -> Vec<(&'static str, Value)> {
     vec![
         ("service.name", text("shop")),
         ("service.namespace", text("eu")),
@@ -253,7 +253,7 @@ fn metrics(now: u64) -> Vec<Value> {
     ]
 }
 
-fn post(client: &Client, url: &str, body: &Value) -> Result<Answer, Failed> {
+pub(crate) fn post(client: &Client, url: &str, body: &Value) -> Result<Answer, Failed> {
     let url = format!("{url}/api/v1/otlp/v1/metrics");
     let headers = [("Content-Type", "application/json")];
     client

@@ -13,6 +13,7 @@ use tenbin_compat_tests::answers::{first_difference, normalised, same};
 use tenbin_compat_tests::http::{Client, form};
 use tenbin_compat_tests::peers::Peers;
 use tenbin_compat_tests::process::{Process, Tenbin, free_port};
+use tenbin_compat_tests::prometheus::Prometheus;
 
 use super::{failed, tenbin};
 
@@ -35,14 +36,13 @@ pub(crate) fn trials(peers: &Peers) -> Vec<Trial> {
 /// A Prometheus with its target and the Tenbin that it writes to.
 struct Pair {
     tenbin: Tenbin,
-    prometheus: Process,
-    prometheus_url: String,
+    prometheus: Prometheus,
     _exporter: Process,
 }
 
 fn start_pair(peers: &Peers, directory: &Path, message: &str) -> Result<Pair, String> {
     let tenbin = Tenbin::start(&tenbin(), directory, &[])?;
-    let (exporter_port, prometheus_port) = (free_port()?, free_port()?);
+    let exporter_port = free_port()?;
     let mut exporter = Process::start(
         "node_exporter",
         Command::new(&peers.node_exporter)
@@ -55,34 +55,16 @@ fn start_pair(peers: &Peers, directory: &Path, message: &str) -> Result<Pair, St
         "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n\
          scrape_configs:\n\
          - job_name: node\n  static_configs: [{{targets: ['127.0.0.1:{exporter_port}']}}]\n\
-         - job_name: prometheus\n  static_configs: [{{targets: ['127.0.0.1:{prometheus_port}']}}]\n\
+         - job_name: prometheus\n  static_configs: [{{targets: ['{{self}}']}}]\n\
          - job_name: gone\n  static_configs: [{{targets: ['127.0.0.1:1']}}]\n\
          remote_write:\n- url: {}/api/v1/write\n  protobuf_message: {message}\n  \
          queue_config: {{batch_send_deadline: 500ms}}\n",
         tenbin.url
     );
-    let config_file = directory.join("prometheus.yml");
-    std::fs::write(&config_file, config).map_err(|e| e.to_string())?;
-    let mut prometheus = Process::start(
-        "prometheus",
-        Command::new(&peers.prometheus)
-            .arg(format!("--config.file={}", config_file.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                directory.join("prometheus").display()
-            ))
-            .arg(format!("--web.listen-address=127.0.0.1:{prometheus_port}")),
-        &directory.join("prometheus.log"),
-    )?;
-    let prometheus_url = format!("http://127.0.0.1:{prometheus_port}");
-    prometheus.wait_ready(
-        &format!("{prometheus_url}/-/ready"),
-        Duration::from_secs(30),
-    )?;
+    let prometheus = Prometheus::start(peers, directory, "prometheus", &config, &[])?;
     Ok(Pair {
         tenbin,
         prometheus,
-        prometheus_url,
         _exporter: exporter,
     })
 }
@@ -105,8 +87,8 @@ fn answers_are_equal(peers: &Peers, message: &str) -> Result<(), Failed> {
         .and_then(|s| s.parse().ok());
     std::thread::sleep(seconds.map_or(RUN, Duration::from_secs));
     let newest = |url: &str| single(url, "max(timestamp(node_load1))");
-    let at = newest(&pair.prometheus_url)
-        .ok_or_else(|| failed(format!("no samples\n{}", pair.prometheus.output())))?
+    let at = newest(&pair.prometheus.url)
+        .ok_or_else(|| failed(format!("no samples\n{}", pair.prometheus.process.output())))?
         .floor();
     let deadline = Instant::now() + Duration::from_secs(30);
     // Wait until Tenbin holds everything up to `at` of every target.
@@ -312,7 +294,7 @@ fn compare_http(pair: &Pair, at: f64) -> Vec<String> {
     let (mut differences, mut explained) = (Vec::new(), 0);
     for (path, parameters) in requests {
         let ask = |base: &str| client.get(&format!("{base}/api/v1/{path}?{}", form(&parameters)));
-        let (ours, theirs) = match (ask(&pair.tenbin.url), ask(&pair.prometheus_url)) {
+        let (ours, theirs) = match (ask(&pair.tenbin.url), ask(&pair.prometheus.url)) {
             (Ok(ours), Ok(theirs)) => (normalised(&ours), normalised(&theirs)),
             (ours, theirs) => {
                 differences.push(format!("{path} {parameters:?}: {ours:?} {theirs:?}"));
@@ -384,7 +366,7 @@ fn compare_promtool(peers: &Peers, pair: &Pair, at: f64) -> Vec<String> {
                 },
             )
         };
-        let (ours, theirs) = (run(&pair.tenbin.url), run(&pair.prometheus_url));
+        let (ours, theirs) = (run(&pair.tenbin.url), run(&pair.prometheus.url));
         if ours != theirs {
             let place = first_difference(&ours, &theirs);
             differences.push(format!("promtool {command:?}\n{place}"));

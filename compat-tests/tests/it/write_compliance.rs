@@ -41,7 +41,7 @@ type Labels<'a> = Vec<(&'a str, &'a str)>;
 enum Point {
     None,
     Float(f64),
-    Histogram(Histogram),
+    Histogram(Box<Histogram>),
 }
 
 /// One `TimeSeries` of a case; times are offsets from the time of sending.
@@ -72,7 +72,7 @@ impl<'a> Series<'a> {
     }
 
     fn histogram(labels: &[(&'a str, &'a str)], histogram: Histogram) -> Self {
-        Self::new(labels, Point::Histogram(histogram))
+        Self::new(labels, Point::Histogram(Box::new(histogram)))
     }
 
     fn at(mut self, offset_ms: i64) -> Self {
@@ -150,7 +150,7 @@ fn request(series: &[Series<'_>], now_ms: i64, turn: usize) -> Request {
             Point::Histogram(histogram) => made.histograms.push(Histogram {
                 timestamp: now_ms + one.offset_ms,
                 start_timestamp: made.created_timestamp,
-                ..histogram.clone()
+                ..(**histogram).clone()
             }),
         }
         for (labels, value, offset_ms) in &one.exemplars {

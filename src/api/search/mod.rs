@@ -1,7 +1,9 @@
 //! `/api/v1/search/*` (feature `search-api`): names for completion, ranked, as lines of JSON.
 //!
-//! Source: Prometheus `web/api/v1/search.go`. Texts of errors that 3.14 alone has are ours.
+//! All that fits is found before the first line is sent, so an error is always an envelope and never
+//! the last line of a stream. Source: Prometheus `web/api/v1/search.go`.
 
+mod request;
 mod score;
 
 use std::collections::BTreeSet;
@@ -10,27 +12,16 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
-use tenbin_model::text::quote::quoted;
-use tenbin_model::{METRIC_NAME, Matcher, Querier, Queryable, TimeRange};
+use tenbin_model::text::float::format_sample;
+use tenbin_model::{METRIC_NAME, Matcher, Querier, Queryable};
 use tenbin_storage::Db;
 
-use self::score::{Algorithm, Search};
-use super::error::{ApiError, ErrorKind};
-use super::params::{Params, parse_bool};
-use super::response::push_json;
-use super::series::{in_background, matcher_sets};
-use super::times::{parse_integer, time_param};
+use self::request::Request;
+use super::error::ApiError;
+use super::json::{push_list, push_string};
+use super::params::Params;
+use super::series::in_background;
 use crate::server::{App, Store};
-
-/// Terms at most.
-const MAX_TERMS: usize = 32;
-
-/// Results in a line, and results at all, unless asked otherwise.
-const DEFAULT_COUNT: usize = 100;
-
-/// Without `start` the last hour is searched.
-const DEFAULT_RANGE_MS: i64 = 3_600_000;
 
 /// What is searched.
 #[derive(Debug, Clone)]
@@ -40,26 +31,13 @@ enum Subject {
     LabelValues(String),
 }
 
-/// A request as understood.
-struct Request {
-    subject: Subject,
-    matcher_sets: Vec<Vec<Matcher>>,
-    range: TimeRange,
-    search: Search,
-    by_score: bool,
-    descending: bool,
-    with_score: bool,
-    limit: usize,
-    batch: usize,
-}
-
 /// `GET|POST /api/v1/search/metric_names`
 pub async fn metric_names(
     State(app): State<Arc<App>>,
     Store(db): Store,
     params: Params,
 ) -> Response {
-    let subject = bool_param(&params, "include_metadata", false)
+    let subject = request::bool_param(&params, "include_metadata", false)
         .map(|with_metadata| Subject::MetricNames { with_metadata });
     answer(&app, db, &params, "metric_names", subject).await
 }
@@ -93,136 +71,17 @@ async fn answer(
     endpoint: &str,
     subject: Result<Subject, ApiError>,
 ) -> Response {
-    let request = match read_request(app, params, endpoint, subject) {
-        Ok(request) => request,
+    // What belongs to one endpoint alone is judged last.
+    let understood = Request::read(app, params, endpoint).and_then(|r| Ok((r, subject?)));
+    let (request, subject) = match understood {
+        Ok(both) => both,
         Err(error) => return error.into_response(),
     };
     in_background(app, move || {
-        let found = find(&db, &request)?;
-        Ok(lines(&db, &request, &found))
+        let found = find(&db, &request, &subject)?;
+        Ok(lines(&db, &request, &subject, &found))
     })
     .await
-}
-
-fn bool_param(params: &Params, name: &str, default: bool) -> Result<bool, ApiError> {
-    match params.first(name) {
-        "" => Ok(default),
-        text => parse_bool(text).map_err(|_| {
-            ApiError::bad_data(format!("invalid {name} {}: must be boolean", quoted(text)))
-        }),
-    }
-}
-
-/// A count above zero; where absent or `0` for a batch, the default.
-fn count(
-    params: &Params,
-    name: &str,
-    max: usize,
-    zero_is_default: bool,
-) -> Result<usize, ApiError> {
-    let text = params.first(name);
-    let wrong = |what: &str| ApiError::bad_data(format!("invalid {name} {}: {what}", quoted(text)));
-    if text.is_empty() {
-        return Ok(DEFAULT_COUNT.min(max));
-    }
-    let number = parse_integer(text)
-        .ok()
-        .and_then(|n| usize::try_from(n).ok());
-    match number {
-        Some(0) if zero_is_default => Ok(DEFAULT_COUNT),
-        Some(0) | None => Err(wrong("must be a positive integer")),
-        Some(number) if number > max => Err(wrong(&format!("must not exceed {max}"))),
-        Some(number) => Ok(number),
-    }
-}
-
-fn read_request(
-    app: &App,
-    params: &Params,
-    endpoint: &str,
-    subject: Result<Subject, ApiError>,
-) -> Result<Request, ApiError> {
-    let Some(max_limit) = app.search_max_limit else {
-        return Err(ApiError::new(ErrorKind::Unavailable, "search API disabled"));
-    };
-    params.whole_form()?;
-    let now_ms = app.clock.now_ms();
-    let start_ms = time_param(params, "start", now_ms - DEFAULT_RANGE_MS)?;
-    let end_ms = time_param(params, "end", now_ms)?;
-    if end_ms < start_ms {
-        let text = "end timestamp must not be before start timestamp";
-        return Err(ApiError::bad_data(text));
-    }
-    let matcher_sets = matcher_sets(app, params).map_err(ApiError::bad_data)?;
-    let search = read_search(params)?;
-    let with_score = bool_param(params, "include_score", false)?;
-    let (sort_by, sort_dir) = (params.first("sort_by"), params.first("sort_dir"));
-    let wrong = match (sort_by, sort_dir) {
-        ("", "") => None,
-        ("", _) => Some("sort_dir is only valid when sort_by is set".to_owned()),
-        ("score", "") if params.all("search[]").is_empty() => {
-            Some("sort_by=score requires search[] to be set".to_owned())
-        }
-        ("score", "") | ("alpha", "" | "asc" | "dsc") => None,
-        ("score", _) => Some("sort_dir is not supported for sort_by=score".to_owned()),
-        ("alpha", other) => Some(format!(
-            "invalid sort_dir {}: must be \"asc\" or \"dsc\"",
-            quoted(other)
-        )),
-        (other, _) => Some(format!(
-            "invalid sort_by {} for {endpoint}: must be \"alpha\" or \"score\"",
-            quoted(other)
-        )),
-    };
-    if let Some(text) = wrong {
-        return Err(ApiError::bad_data(text));
-    }
-    Ok(Request {
-        limit: count(params, "limit", max_limit, false)?,
-        batch: count(params, "batch_size", usize::MAX, true)?,
-        subject: subject?,
-        matcher_sets,
-        range: TimeRange::new(start_ms, end_ms),
-        search,
-        by_score: sort_by == "score",
-        descending: sort_dir == "dsc",
-        with_score,
-    })
-}
-
-fn read_search(params: &Params) -> Result<Search, ApiError> {
-    let terms = params.all("search[]");
-    if terms.len() > MAX_TERMS {
-        let text = format!("{} search[] terms are more than {MAX_TERMS}", terms.len());
-        return Err(ApiError::bad_data(text));
-    }
-    let threshold = match params.first("fuzz_threshold") {
-        "" => 0,
-        text => parse_integer(text)
-            .ok()
-            .filter(|threshold| (0..=100).contains(threshold))
-            .ok_or_else(|| {
-                let text = format!("invalid fuzz_threshold {}: must be 0-100", quoted(text));
-                ApiError::bad_data(text)
-            })?,
-    };
-    let algorithm = match params.first("fuzz_alg") {
-        "" | "subsequence" => Algorithm::Subsequence,
-        "jarowinkler" => Algorithm::JaroWinkler,
-        other => {
-            return Err(ApiError::bad_data(format!(
-                "unsupported fuzz_alg {}: must be one of [subsequence jarowinkler]",
-                quoted(other)
-            )));
-        }
-    };
-    let case_sensitive = bool_param(params, "case_sensitive", true)?;
-    Ok(Search::new(
-        terms,
-        algorithm,
-        threshold as f64 / 100.0,
-        case_sensitive,
-    ))
 }
 
 /// Everything that fits, in the order asked for, and whether there is more.
@@ -231,9 +90,9 @@ struct Found {
     has_more: bool,
 }
 
-fn find(db: &Db, request: &Request) -> Result<Found, ApiError> {
+fn find(db: &Db, request: &Request, subject: &Subject) -> Result<Found, ApiError> {
     let querier = db.querier(request.range)?;
-    let list = |querier: &dyn Querier, matchers: &[Matcher]| match &request.subject {
+    let list = |querier: &dyn Querier, matchers: &[Matcher]| match subject {
         Subject::MetricNames { .. } => querier.label_values(METRIC_NAME, matchers),
         Subject::LabelNames => querier.label_names(matchers),
         Subject::LabelValues(label) => querier.label_values(label, matchers),
@@ -260,23 +119,26 @@ fn find(db: &Db, request: &Request) -> Result<Found, ApiError> {
 }
 
 /// The lines: batches of results, at least one, then how it ended.
-fn lines(db: &Db, request: &Request, found: &Found) -> Response {
+fn lines(db: &Db, request: &Request, subject: &Subject, found: &Found) -> Response {
     let mut body = Vec::new();
-    let mut push_line = |line: &Value| {
-        push_json(&mut body, line);
-        body.push(b'\n');
+    let mut push_line = |batch: &[(String, f64)]| {
+        body.extend_from_slice(b"{\"results\":");
+        push_list(&mut body, batch, |out, (name, score)| {
+            push_record(out, subject, name, request.with_score.then_some(*score));
+            if let Subject::MetricNames {
+                with_metadata: true,
+            } = subject
+            {
+                push_metadata(out, db, name);
+            }
+            out.push(b'}');
+        });
+        body.extend_from_slice(b"}\n");
     };
-    let records: Vec<Value> = found
-        .names
-        .iter()
-        .map(|(name, score)| record(db, request, name, *score))
-        .collect();
-    if records.is_empty() {
-        push_line(&json!({ "results": [] }));
+    if found.names.is_empty() {
+        push_line(&[]);
     }
-    for batch in records.chunks(request.batch) {
-        push_line(&json!({ "results": batch }));
-    }
+    found.names.chunks(request.batch).for_each(&mut push_line);
     let ending = format!(
         "{{\"status\":\"success\",\"has_more\":{}}}\n",
         found.has_more
@@ -290,35 +152,37 @@ fn lines(db: &Db, request: &Request, found: &Found) -> Response {
     response
 }
 
-fn record(db: &Db, request: &Request, name: &str, score: f64) -> Value {
-    let key = match request.subject {
-        Subject::LabelValues(_) => "value",
-        _ => "name",
+/// A result without its closing brace.
+fn push_record(out: &mut Vec<u8>, subject: &Subject, name: &str, score: Option<f64>) {
+    let key: &[u8] = match subject {
+        Subject::LabelValues(_) => b"{\"value\":",
+        Subject::MetricNames { .. } | Subject::LabelNames => b"{\"name\":",
     };
-    let mut record = json!({ key: name });
-    if request.with_score {
-        record["score"] = json!(score);
+    out.extend_from_slice(key);
+    push_string(out, name);
+    if let Some(score) = score {
+        out.extend_from_slice(format!(",\"score\":{}", format_sample(score)).as_bytes());
     }
-    if let Subject::MetricNames {
-        with_metadata: true,
-    } = request.subject
-    {
-        let known = db.metadata(name).unwrap_or_default();
-        if let Some(metadata) = known
-            .into_iter()
-            .next()
-            .and_then(|(_, all)| all.into_iter().next())
-        {
-            for (field, text) in [
-                ("type", metadata.kind.as_str()),
-                ("help", &metadata.help),
-                ("unit", &metadata.unit),
-            ] {
-                if !text.is_empty() {
-                    record[field] = json!(text);
-                }
-            }
+}
+
+/// What is known first about a metric, as further fields of its record; empty texts are left out.
+fn push_metadata(out: &mut Vec<u8>, db: &Db, name: &str) {
+    let known = db.metadata(name).unwrap_or_default();
+    let first = known
+        .into_iter()
+        .next()
+        .and_then(|(_, all)| all.into_iter().next());
+    let Some(metadata) = first else {
+        return;
+    };
+    for (field, text) in [
+        ("type", metadata.kind.as_str()),
+        ("help", &metadata.help),
+        ("unit", &metadata.unit),
+    ] {
+        if !text.is_empty() {
+            out.extend_from_slice(format!(",\"{field}\":").as_bytes());
+            push_string(out, text);
         }
     }
-    record
 }

@@ -22,7 +22,7 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// A search for any of the terms; without terms everything fits.
+    /// A search for any of the terms; empty ones do not count, and without terms everything fits.
     #[must_use]
     pub(super) fn new(
         terms: &[String],
@@ -30,15 +30,9 @@ impl Search {
         threshold: f64,
         case_sensitive: bool,
     ) -> Self {
-        let fold = |term: &String| -> Vec<char> {
-            if case_sensitive {
-                term.chars().collect()
-            } else {
-                term.to_lowercase().chars().collect()
-            }
-        };
+        let terms = terms.iter().filter(|term| !term.is_empty());
         Self {
-            terms: terms.iter().map(fold).collect(),
+            terms: terms.map(|term| chars(term, case_sensitive)).collect(),
             algorithm,
             threshold,
             case_sensitive,
@@ -51,11 +45,7 @@ impl Search {
         if self.terms.is_empty() {
             return Some(1.0);
         }
-        let name: Vec<char> = if self.case_sensitive {
-            name.chars().collect()
-        } else {
-            name.to_lowercase().chars().collect()
-        };
+        let name = chars(name, self.case_sensitive);
         self.terms
             .iter()
             .filter_map(|term| self.term_score(term, &name))
@@ -82,12 +72,25 @@ impl Search {
     }
 }
 
+/// The characters, in lower case unless that matters. Each by itself, as Go does it: `İ` becomes `i`.
+fn chars(text: &str, case_sensitive: bool) -> Vec<char> {
+    if case_sensitive {
+        return text.chars().collect();
+    }
+    text.chars()
+        .map(|c| c.to_lowercase().next().unwrap_or(c))
+        .collect()
+}
+
 /// The further behind the term stands, the less it counts.
 fn substring(term: &[char], name: &[char]) -> Option<f64> {
     let last = name.len().checked_sub(term.len())?;
     let at = name.windows(term.len()).position(|w| w == term)?;
     Some(1.0 - 0.9 * at as f64 / last.max(1) as f64)
 }
+
+/// What does not begin with the term stays below 1 by this factor.
+const INEXACT: f64 = 0.999;
 
 /// Squares of runs, less the gaps between them by the length of the name, best of all starts.
 fn subsequence(term: &[char], name: &[char]) -> f64 {
@@ -101,7 +104,7 @@ fn subsequence(term: &[char], name: &[char]) -> f64 {
             None => break,
         }
     }
-    best / (term.len() * term.len()) as f64
+    best / (term.len() * term.len()) as f64 * INEXACT
 }
 
 fn run_score(term: &[char], name: &[char], start: usize) -> Option<f64> {
@@ -125,12 +128,18 @@ fn run_score(term: &[char], name: &[char], start: usize) -> Option<f64> {
     }
 }
 
-/// The usual measure, a common prefix of up to four characters counting a tenth each.
-fn jaro_winkler(a: &[char], b: &[char]) -> f64 {
-    if a.is_empty() || b.is_empty() {
+/// The usual measure, a common prefix of up to four characters counting a tenth each. The order of
+/// the two and of the sums is Prometheus', so that scores agree in their last digits.
+fn jaro_winkler(term: &[char], name: &[char]) -> f64 {
+    let (a, b) = if term.len() > name.len() {
+        (name, term)
+    } else {
+        (term, name)
+    };
+    if a.is_empty() {
         return 0.0;
     }
-    let reach = (a.len().max(b.len()) / 2).saturating_sub(1);
+    let reach = (b.len() / 2).saturating_sub(1);
     let mut taken = vec![false; b.len()];
     let mut matched = Vec::new();
     for (i, c) in a.iter().enumerate() {
@@ -146,9 +155,8 @@ fn jaro_winkler(a: &[char], b: &[char]) -> f64 {
     let in_b = b.iter().zip(&taken).filter(|(_, taken)| **taken);
     let swapped = in_b.zip(&matched).filter(|((b, _), a)| b != a).count();
     let count = matched.len() as f64;
-    let jaro =
-        (count / a.len() as f64 + count / b.len() as f64 + (count - (swapped / 2) as f64) / count)
-            / 3.0;
+    let (per_a, per_b) = (1.0 / a.len() as f64, 1.0 / b.len() as f64);
+    let jaro = (count * per_a + count * per_b + (count - swapped as f64 * 0.5) / count) / 3.0;
     let prefix = a.iter().zip(b).take(4).take_while(|(a, b)| a == b).count();
     jaro + prefix as f64 * 0.1 * (1.0 - jaro)
 }
@@ -166,12 +174,24 @@ mod tests {
         let sub = |term: &str, name: &str| score(Algorithm::Subsequence, 0.0, term, name);
         assert_eq!(sub("node", "Node_load1"), Some(1.0));
         assert_eq!(sub("", "x"), Some(1.0));
+        let two = ["".to_owned(), "y".to_owned()];
+        let search = Search::new(&two, Algorithm::Subsequence, 0.0, true);
+        assert_eq!(
+            search.score("x"),
+            None,
+            "an empty term beside another does not count"
+        );
         assert_eq!(sub("xyz", "node"), None);
         assert_eq!(sub("longer", "long"), None);
-        // One gap of two in front, one character behind: (4 - 2/5 - 1/10) / 4.
+        // One gap of two in front, one character behind: (4 - 2/5 - 1/10) / 4, and inexact.
         assert_eq!(
             sub("cd", "abcde"),
-            Some((4.0 - 2.0 * 0.2 - 0.2 * 0.5) / 4.0)
+            Some((4.0 - 2.0 * 0.2 - 0.2 * 0.5) / 4.0 * 0.999)
+        );
+        assert_eq!(
+            sub("i", "\u{130}x"),
+            Some(1.0),
+            "one character, one character"
         );
         assert!(sub("cpu", "node_cpu_total") > sub("cpu", "node_compute_pull_up"));
         assert_eq!(
@@ -189,6 +209,9 @@ mod tests {
         assert!((alike("martha", "marhta") - 0.9611).abs() < 1e-9);
         assert!((alike("dixon", "dicksonx") - 0.8133).abs() < 1e-9);
         assert!(alike("abc", "xyz").abs() < 1e-9);
+        // Three that changed places count as one and a half: (1 + 1 + 4.5/6) / 3.
+        assert!((alike("abcdef", "cabdef") - 0.9167).abs() < 1e-9);
+        assert!((alike("dicksonx", "dixon") - 0.8133).abs() < 1e-9);
         assert_eq!(score(Algorithm::JaroWinkler, 0.0, "b", "abc"), Some(0.55));
         assert_eq!(score(Algorithm::JaroWinkler, 0.0, "martha", "marhta"), None);
         assert!(score(Algorithm::JaroWinkler, 0.9, "martha", "marhta").is_some());

@@ -53,7 +53,7 @@ impl Layout {
 }
 
 /// Adds up 2^`merge` neighbours each; says where the first of the sums stands.
-fn merged(counts: &[u64], offset: i32, merge: u32) -> (Vec<u64>, i64) {
+pub(super) fn merged(counts: &[u64], offset: i32, merge: u32) -> (Vec<u64>, i64) {
     let merge = merge.min(31);
     let index = |at: usize| (at as i64 + i64::from(offset)) >> merge;
     let first = index(0);
@@ -134,7 +134,7 @@ fn empty(schema: i32) -> Histogram {
 }
 
 /// One side of an exponential histogram as it comes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Dense {
     pub(super) offset: i32,
     pub(super) counts: Vec<u64>,

@@ -32,178 +32,158 @@ enum Kind {
     Enum(&'static [&'static str]),
 }
 
-/// A field: names, number, what it holds.
+/// A field: its name in camel case, number, what it holds.
+#[derive(Clone, Copy)]
 struct Field {
     name: &'static str,
-    other_name: &'static str,
     number: u32,
     kind: Kind,
 }
 
-const fn field(name: &'static str, other_name: &'static str, number: u32, kind: Kind) -> Field {
-    Field {
-        name,
-        other_name,
-        number,
-        kind,
+impl Field {
+    /// Whether `name` is its name, in camel case or as in the schema: `timeUnixNano`, `time_unix_nano`.
+    fn is_called(&self, name: &str) -> bool {
+        if self.name == name {
+            return true;
+        }
+        let words = self.name.bytes().flat_map(|byte| {
+            let begins_word = byte.is_ascii_uppercase().then_some(b'_');
+            begins_word.into_iter().chain([byte.to_ascii_lowercase()])
+        });
+        words.eq(name.bytes())
     }
+}
+
+const fn field(name: &'static str, number: u32, kind: Kind) -> Field {
+    Field { name, number, kind }
 }
 
 use Kind::{Base64, Double, Enum, Fixed64, Hex, Message, Text, Varint, ZigZag};
 
-static REQUEST: &[Field] = &[field(
-    "resourceMetrics",
-    "resource_metrics",
-    1,
-    Message(&RESOURCE_METRICS),
-)];
+static REQUEST: &[Field] = &[field("resourceMetrics", 1, Message(&RESOURCE_METRICS))];
+/// Of resources and scopes.
+const SCHEMA_URL: Field = field("schemaUrl", 3, Text);
+
 static RESOURCE_METRICS: &[Field] = &[
-    field("resource", "", 1, Message(&RESOURCE)),
-    field("scopeMetrics", "scope_metrics", 2, Message(&SCOPE_METRICS)),
-    field("schemaUrl", "schema_url", 3, Text),
+    field("resource", 1, Message(&RESOURCE)),
+    field("scopeMetrics", 2, Message(&SCOPE_METRICS)),
+    SCHEMA_URL,
 ];
-static RESOURCE: &[Field] = &[field("attributes", "", 1, Message(&KEY_VALUE))];
+static RESOURCE: &[Field] = &[field("attributes", 1, Message(&KEY_VALUE))];
 static SCOPE_METRICS: &[Field] = &[
-    field("scope", "", 1, Message(&SCOPE)),
-    field("metrics", "", 2, Message(&METRIC)),
-    field("schemaUrl", "schema_url", 3, Text),
+    field("scope", 1, Message(&SCOPE)),
+    field("metrics", 2, Message(&METRIC)),
+    SCHEMA_URL,
 ];
 static SCOPE: &[Field] = &[
-    field("name", "", 1, Text),
-    field("version", "", 2, Text),
-    field("attributes", "", 3, Message(&KEY_VALUE)),
+    field("name", 1, Text),
+    field("version", 2, Text),
+    field("attributes", 3, Message(&KEY_VALUE)),
 ];
 static KEY_VALUE: &[Field] = &[
-    field("key", "", 1, Text),
-    field("value", "", 2, Message(&ANY_VALUE)),
+    field("key", 1, Text),
+    field("value", 2, Message(&ANY_VALUE)),
 ];
 static ANY_VALUE: &[Field] = &[
-    field("stringValue", "string_value", 1, Text),
-    field("boolValue", "bool_value", 2, Varint),
-    field("intValue", "int_value", 3, Varint),
-    field("doubleValue", "double_value", 4, Double),
-    field("arrayValue", "array_value", 5, Message(&ARRAY_VALUE)),
-    field("kvlistValue", "kvlist_value", 6, Message(&KV_LIST)),
-    field("bytesValue", "bytes_value", 7, Base64),
+    field("stringValue", 1, Text),
+    field("boolValue", 2, Varint),
+    field("intValue", 3, Varint),
+    field("doubleValue", 4, Double),
+    field("arrayValue", 5, Message(&ARRAY_VALUE)),
+    field("kvlistValue", 6, Message(&KV_LIST)),
+    field("bytesValue", 7, Base64),
 ];
-static ARRAY_VALUE: &[Field] = &[field("values", "", 1, Message(&ANY_VALUE))];
-static KV_LIST: &[Field] = &[field("values", "", 1, Message(&KEY_VALUE))];
+static ARRAY_VALUE: &[Field] = &[field("values", 1, Message(&ANY_VALUE))];
+static KV_LIST: &[Field] = &[field("values", 1, Message(&KEY_VALUE))];
 static METRIC: &[Field] = &[
-    field("name", "", 1, Text),
-    field("description", "", 2, Text),
-    field("unit", "", 3, Text),
-    field("gauge", "", 5, Message(&NUMBERS)),
-    field("sum", "", 7, Message(&NUMBERS)),
-    field("histogram", "", 9, Message(&HISTOGRAMS)),
-    field(
-        "exponentialHistogram",
-        "exponential_histogram",
-        10,
-        Message(&EXPONENTIALS),
-    ),
-    field("summary", "", 11, Message(&SUMMARIES)),
+    field("name", 1, Text),
+    field("description", 2, Text),
+    field("unit", 3, Text),
+    field("gauge", 5, Message(&NUMBERS)),
+    field("sum", 7, Message(&NUMBERS)),
+    field("histogram", 9, Message(&HISTOGRAMS)),
+    field("exponentialHistogram", 10, Message(&EXPONENTIALS)),
+    field("summary", 11, Message(&SUMMARIES)),
 ];
-static TEMPORALITY: Kind = Enum(&[
-    "AGGREGATION_TEMPORALITY_UNSPECIFIED",
-    "AGGREGATION_TEMPORALITY_DELTA",
-    "AGGREGATION_TEMPORALITY_CUMULATIVE",
-]);
+/// Of sums and both kinds of histograms.
+const TEMPORALITY: Field = field(
+    "aggregationTemporality",
+    2,
+    Enum(&[
+        "AGGREGATION_TEMPORALITY_UNSPECIFIED",
+        "AGGREGATION_TEMPORALITY_DELTA",
+        "AGGREGATION_TEMPORALITY_CUMULATIVE",
+    ]),
+);
 static NUMBERS: &[Field] = &[
-    field("dataPoints", "data_points", 1, Message(&NUMBER_POINT)),
-    field(
-        "aggregationTemporality",
-        "aggregation_temporality",
-        2,
-        TEMPORALITY,
-    ),
-    field("isMonotonic", "is_monotonic", 3, Varint),
+    field("dataPoints", 1, Message(&NUMBER_POINT)),
+    TEMPORALITY,
+    field("isMonotonic", 3, Varint),
 ];
 static HISTOGRAMS: &[Field] = &[
-    field("dataPoints", "data_points", 1, Message(&HISTOGRAM_POINT)),
-    field(
-        "aggregationTemporality",
-        "aggregation_temporality",
-        2,
-        TEMPORALITY,
-    ),
+    field("dataPoints", 1, Message(&HISTOGRAM_POINT)),
+    TEMPORALITY,
 ];
 static EXPONENTIALS: &[Field] = &[
-    field("dataPoints", "data_points", 1, Message(&EXPONENTIAL_POINT)),
-    field(
-        "aggregationTemporality",
-        "aggregation_temporality",
-        2,
-        TEMPORALITY,
-    ),
+    field("dataPoints", 1, Message(&EXPONENTIAL_POINT)),
+    TEMPORALITY,
 ];
-static SUMMARIES: &[Field] = &[field(
-    "dataPoints",
-    "data_points",
-    1,
-    Message(&SUMMARY_POINT),
-)];
+static SUMMARIES: &[Field] = &[field("dataPoints", 1, Message(&SUMMARY_POINT))];
+/// When the values began, and of when they are: of all points.
+const START: Field = field("startTimeUnixNano", 2, Fixed64);
+const TIME: Field = field("timeUnixNano", 3, Fixed64);
+
 static NUMBER_POINT: &[Field] = &[
-    field("startTimeUnixNano", "start_time_unix_nano", 2, Fixed64),
-    field("timeUnixNano", "time_unix_nano", 3, Fixed64),
-    field("asDouble", "as_double", 4, Double),
-    field("exemplars", "", 5, Message(&EXEMPLAR)),
-    field("asInt", "as_int", 6, Fixed64),
-    field("attributes", "", 7, Message(&KEY_VALUE)),
-    field("flags", "", 8, Varint),
+    START,
+    TIME,
+    field("asDouble", 4, Double),
+    field("exemplars", 5, Message(&EXEMPLAR)),
+    field("asInt", 6, Fixed64),
+    field("attributes", 7, Message(&KEY_VALUE)),
+    field("flags", 8, Varint),
 ];
 static HISTOGRAM_POINT: &[Field] = &[
-    field("startTimeUnixNano", "start_time_unix_nano", 2, Fixed64),
-    field("timeUnixNano", "time_unix_nano", 3, Fixed64),
-    field("count", "", 4, Fixed64),
-    field("sum", "", 5, Double),
-    field("bucketCounts", "bucket_counts", 6, Fixed64),
-    field("explicitBounds", "explicit_bounds", 7, Double),
-    field("exemplars", "", 8, Message(&EXEMPLAR)),
-    field("attributes", "", 9, Message(&KEY_VALUE)),
-    field("flags", "", 10, Varint),
+    START,
+    TIME,
+    field("count", 4, Fixed64),
+    field("sum", 5, Double),
+    field("bucketCounts", 6, Fixed64),
+    field("explicitBounds", 7, Double),
+    field("exemplars", 8, Message(&EXEMPLAR)),
+    field("attributes", 9, Message(&KEY_VALUE)),
+    field("flags", 10, Varint),
 ];
 static EXPONENTIAL_POINT: &[Field] = &[
-    field("attributes", "", 1, Message(&KEY_VALUE)),
-    field("startTimeUnixNano", "start_time_unix_nano", 2, Fixed64),
-    field("timeUnixNano", "time_unix_nano", 3, Fixed64),
-    field("count", "", 4, Fixed64),
-    field("sum", "", 5, Double),
-    field("scale", "", 6, ZigZag),
-    field("zeroCount", "zero_count", 7, Fixed64),
-    field("positive", "", 8, Message(&BUCKETS)),
-    field("negative", "", 9, Message(&BUCKETS)),
-    field("flags", "", 10, Varint),
-    field("exemplars", "", 11, Message(&EXEMPLAR)),
+    field("attributes", 1, Message(&KEY_VALUE)),
+    START,
+    TIME,
+    field("count", 4, Fixed64),
+    field("sum", 5, Double),
+    field("scale", 6, ZigZag),
+    field("zeroCount", 7, Fixed64),
+    field("positive", 8, Message(&BUCKETS)),
+    field("negative", 9, Message(&BUCKETS)),
+    field("flags", 10, Varint),
+    field("exemplars", 11, Message(&EXEMPLAR)),
 ];
-static BUCKETS: &[Field] = &[
-    field("offset", "", 1, ZigZag),
-    field("bucketCounts", "bucket_counts", 2, Varint),
-];
+static BUCKETS: &[Field] = &[field("offset", 1, ZigZag), field("bucketCounts", 2, Varint)];
 static SUMMARY_POINT: &[Field] = &[
-    field("startTimeUnixNano", "start_time_unix_nano", 2, Fixed64),
-    field("timeUnixNano", "time_unix_nano", 3, Fixed64),
-    field("count", "", 4, Fixed64),
-    field("sum", "", 5, Double),
-    field("quantileValues", "quantile_values", 6, Message(&QUANTILE)),
-    field("attributes", "", 7, Message(&KEY_VALUE)),
-    field("flags", "", 8, Varint),
+    START,
+    TIME,
+    field("count", 4, Fixed64),
+    field("sum", 5, Double),
+    field("quantileValues", 6, Message(&QUANTILE)),
+    field("attributes", 7, Message(&KEY_VALUE)),
+    field("flags", 8, Varint),
 ];
-static QUANTILE: &[Field] = &[
-    field("quantile", "", 1, Double),
-    field("value", "", 2, Double),
-];
+static QUANTILE: &[Field] = &[field("quantile", 1, Double), field("value", 2, Double)];
 static EXEMPLAR: &[Field] = &[
-    field("timeUnixNano", "time_unix_nano", 2, Fixed64),
-    field("asDouble", "as_double", 3, Double),
-    field("spanId", "span_id", 4, Hex),
-    field("traceId", "trace_id", 5, Hex),
-    field("asInt", "as_int", 6, Fixed64),
-    field(
-        "filteredAttributes",
-        "filtered_attributes",
-        7,
-        Message(&KEY_VALUE),
-    ),
+    field("timeUnixNano", 2, Fixed64),
+    field("asDouble", 3, Double),
+    field("spanId", 4, Hex),
+    field("traceId", 5, Hex),
+    field("asInt", 6, Fixed64),
+    field("filteredAttributes", 7, Message(&KEY_VALUE)),
 ];
 
 /// The binary form of a request in JSON.
@@ -249,9 +229,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            let known =
-                |f: &&Field| f.name == name || (!f.other_name.is_empty() && f.other_name == name);
-            match self.fields.iter().find(known) {
+            match self.fields.iter().find(|field| field.is_called(&name)) {
                 Some(field) => map.next_value_seed(Value {
                     field,
                     out: self.out,
@@ -473,6 +451,20 @@ mod tests {
             binary(&json.replace("resourceMetrics", "resource_metrics")),
             expected
         );
+    }
+
+    #[test]
+    fn names_come_in_two_forms() {
+        assert!(TIME.is_called("timeUnixNano") && TIME.is_called("time_unix_nano"));
+        for wrong in [
+            "TimeUnixNano",
+            "time_unixNano",
+            "timeunixnano",
+            "time_unix_nano_",
+            "",
+        ] {
+            assert!(!TIME.is_called(wrong), "{wrong}");
+        }
     }
 
     #[test]

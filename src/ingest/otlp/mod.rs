@@ -10,9 +10,11 @@ mod buckets;
 mod exemplar;
 pub mod json;
 mod labels;
+mod metric;
 pub mod names;
 mod point;
 pub mod settings;
+pub mod sums;
 mod translate;
 
 use super::DecodeError;

@@ -21,8 +21,8 @@ pub(super) fn to_ms(nanoseconds: u64) -> i64 {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Common<'a> {
     pub(super) attributes: Vec<Attribute<'a>>,
-    pub(super) start_ms: i64,
-    pub(super) time_ms: i64,
+    pub(super) start_ns: u64,
+    pub(super) time_ns: u64,
     /// There is no value now.
     pub(super) stale: bool,
     pub(super) exemplars: Vec<&'a [u8]>,
@@ -60,6 +60,14 @@ const SUMMARY: Fields = Fields {
 };
 
 impl<'a> Common<'a> {
+    pub(super) fn start_ms(&self) -> i64 {
+        to_ms(self.start_ns)
+    }
+
+    pub(super) fn time_ms(&self) -> i64 {
+        to_ms(self.time_ns)
+    }
+
     /// Reads a field that every point has; false for one of its own.
     fn field(
         &mut self,
@@ -68,8 +76,8 @@ impl<'a> Common<'a> {
         tag: Tag,
     ) -> Result<bool, OtlpError> {
         match (tag.field, tag.wire_type) {
-            (2, wire::FIXED64) => self.start_ms = to_ms(walker.fixed64()?),
-            (3, wire::FIXED64) => self.time_ms = to_ms(walker.fixed64()?),
+            (2, wire::FIXED64) => self.start_ns = walker.fixed64()?,
+            (3, wire::FIXED64) => self.time_ns = walker.fixed64()?,
             (field, wire::BYTES) if field == fields.attributes => {
                 check_room(self.attributes.len(), MAX_ATTRIBUTES, "attributes")?;
                 self.attributes.push(attribute(walker.bytes()?)?);
@@ -137,6 +145,8 @@ fn fixed_list(walker: &mut Walker<'_>, tag: Tag, out: &mut Vec<u64>) -> Result<(
 pub(super) struct Number<'a> {
     pub(super) common: Common<'a>,
     pub(super) value: f64,
+    /// The value, when it came as a whole number.
+    pub(super) whole: Option<i64>,
 }
 
 impl<'a> Number<'a> {
@@ -149,8 +159,11 @@ impl<'a> Number<'a> {
                 continue;
             }
             match tag.field {
-                4 => point.value = double(&mut walker, tag)?,
-                6 => point.value = fixed64(&mut walker, tag)? as i64 as f64,
+                4 => (point.value, point.whole) = (double(&mut walker, tag)?, None),
+                6 => {
+                    let whole = fixed64(&mut walker, tag)? as i64;
+                    (point.value, point.whole) = (whole as f64, Some(whole));
+                }
                 2..=8 => return Err(walker.wrong_type(tag).into()),
                 _ => walker.skip(tag)?,
             }

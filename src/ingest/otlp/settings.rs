@@ -1,6 +1,10 @@
 //! How OTLP metrics become series: the block `otlp` of the configuration file, and what flags say.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use super::sums::Sums;
 
 /// `otlp`: how OTLP metrics become series. Names and defaults are Prometheus'.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,13 +82,25 @@ impl TranslationStrategy {
     }
 }
 
+/// What becomes of values that count since the last one.
+#[derive(Debug, Clone, Default)]
+pub enum Deltas {
+    /// They are refused.
+    #[default]
+    Refused,
+    /// They are stored as they are (feature `otlp-native-delta-ingestion`).
+    AsTheyAre,
+    /// They are added up (feature `otlp-deltatocumulative`).
+    Summed(Arc<Sums>),
+}
+
 /// The rules in force for a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct OtlpSettings {
     /// The block `otlp`.
     pub file: OtlpFile,
-    /// Delta values are stored as they are (feature `otlp-native-delta-ingestion`).
-    pub native_delta: bool,
+    /// What becomes of delta values.
+    pub deltas: Deltas,
     /// Labels `__type__` and `__unit__` (feature `type-and-unit-labels`).
     pub type_and_unit_labels: bool,
     /// Milliseconds between samples of `target_info`, twice (`--query.lookback-delta`).
@@ -95,7 +111,7 @@ impl Default for OtlpSettings {
     fn default() -> Self {
         Self {
             file: OtlpFile::default(),
-            native_delta: false,
+            deltas: Deltas::Refused,
             type_and_unit_labels: false,
             lookback_ms: 300_000,
         }

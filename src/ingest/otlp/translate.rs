@@ -2,11 +2,10 @@
 //!
 //! ExportMetricsServiceRequest{resource_metrics=1}, ResourceMetrics{resource=1, scope_metrics=2},
 //! Resource{attributes=1}, ScopeMetrics{scope=1, metrics=2, schema_url=3}, InstrumentationScope{name=1,
-//! version=2, attributes=3}, Metric{name=1, description=2, unit=3, gauge=5, sum=7, histogram=9,
-//! exponential_histogram=10, summary=11}; each kind has data_points=1, aggregation_temporality=2,
-//! is_monotonic=3 (sum alone).
+//! version=2, attributes=3}. A metric is read in `metric`, its points in `point`.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use tenbin_model::text::float::format_f;
 use tenbin_model::write::{HistogramSample, HistogramValue, MetricType};
@@ -16,9 +15,11 @@ use super::any_value::{Attribute, attribute};
 use super::buckets::{self, Totals};
 use super::exemplar::{Exemplar, exemplars};
 use super::labels::{Failure, IDENTITY, LabelSet, Labeler, ResourceLabels};
-use super::names::{MetricNamer, NameKind, unit_name};
+use super::metric::{CUMULATIVE, EXPONENTIAL, GAUGE, HISTOGRAM, Metric, SUM, SUMMARY, Span};
+use super::names::{MetricNamer, unit_name};
 use super::point::{Common, Explicit, Exponential, Number, Summary};
-use super::settings::OtlpSettings;
+use super::settings::{Deltas, OtlpSettings};
+use super::sums::{Identity, Summable, Summed, Sums};
 use super::{MAX_ATTRIBUTES, MAX_PARTS, OtlpError, check_room, utf8};
 use crate::ingest::batch::Batch;
 use crate::ingest::protobuf::{Walker, wire};
@@ -102,13 +103,6 @@ fn messages(message: &[u8], field: u32) -> Result<Vec<&[u8]>, OtlpError> {
     Ok(found)
 }
 
-/// First and last time of the points of a resource.
-#[derive(Clone, Copy)]
-struct Span {
-    first_ns: u64,
-    last_ns: u64,
-}
-
 /// Around the points of a metric.
 struct Around<'a> {
     resource: &'a ResourceLabels,
@@ -117,112 +111,50 @@ struct Around<'a> {
     name: String,
     kind: MetricType,
     unit: String,
-    /// Points count since the last one.
+    /// Points count since the last one, and stay so.
     delta: bool,
+    /// Points count since the last one, and are added up: where, and to which streams.
+    sums: Option<(&'a Sums, Identity)>,
 }
 
-/// A metric, before its points are read.
-#[derive(Default)]
-struct Metric<'a> {
-    name: &'a str,
-    description: &'a str,
-    unit: &'a str,
-    /// Field number of the kind, 0 for none.
-    kind: u32,
-    points: Vec<&'a [u8]>,
-    temporality: u64,
-    monotonic: bool,
-}
-
-const GAUGE: u32 = 5;
-const SUM: u32 = 7;
-const HISTOGRAM: u32 = 9;
-const EXPONENTIAL: u32 = 10;
-const SUMMARY: u32 = 11;
-const DELTA: u64 = 1;
-const CUMULATIVE: u64 = 2;
-
-impl<'a> Metric<'a> {
-    fn read(message: &'a [u8]) -> Result<Self, OtlpError> {
-        let mut metric = Self::default();
-        let mut walker = Walker::new(message);
-        while !walker.is_done() {
-            let tag = walker.tag()?;
-            match (tag.field, tag.wire_type) {
-                (1, wire::BYTES) => metric.name = utf8(walker.bytes()?)?,
-                (2, wire::BYTES) => metric.description = utf8(walker.bytes()?)?,
-                (3, wire::BYTES) => metric.unit = utf8(walker.bytes()?)?,
-                (GAUGE | SUM | HISTOGRAM | EXPONENTIAL | SUMMARY, wire::BYTES) => {
-                    metric.kind = tag.field;
-                    metric.data(walker.bytes()?)?;
-                }
-                (1..=3 | GAUGE | SUM | HISTOGRAM | EXPONENTIAL | SUMMARY, _) => {
-                    return Err(walker.wrong_type(tag).into());
-                }
-                _ => walker.skip(tag)?,
-            }
+/// Makes a total of a point that counts since the last one, where that is to be; false when it is left out.
+fn summed<'a>(around: &Around<'_>, point: &mut impl Summable<'a>) -> Result<bool, Failure> {
+    let Some((sums, metric)) = around.sums else {
+        return Ok(true);
+    };
+    let identity = metric.and_attributes(&point.common().attributes);
+    let delta = point.take();
+    match sums.add(identity, point.common(), delta, Instant::now()) {
+        Summed::Total(total) => {
+            point.put(total);
+            Ok(true)
         }
-        Ok(metric)
-    }
-
-    fn data(&mut self, message: &'a [u8]) -> Result<(), OtlpError> {
-        let mut walker = Walker::new(message);
-        while !walker.is_done() {
-            let tag = walker.tag()?;
-            match (tag.field, tag.wire_type) {
-                (1, wire::BYTES) => {
-                    check_room(self.points.len(), MAX_PARTS, "points")?;
-                    self.points.push(walker.bytes()?);
-                }
-                (2, wire::VARINT) => self.temporality = walker.varint()?,
-                (3, wire::VARINT) => self.monotonic = walker.varint()? != 0,
-                (1..=3, _) => return Err(walker.wrong_type(tag).into()),
-                _ => walker.skip(tag)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn name_kind(&self) -> NameKind {
-        match self.kind {
-            GAUGE => NameKind::Gauge,
-            SUM if self.monotonic => NameKind::Counter,
-            _ => NameKind::Other,
-        }
-    }
-
-    fn metric_type(&self) -> MetricType {
-        let has_temporality = matches!(self.kind, SUM | HISTOGRAM | EXPONENTIAL);
-        match self.kind {
-            _ if has_temporality && self.temporality == DELTA => MetricType::Unknown,
-            GAUGE => MetricType::Gauge,
-            SUM if self.monotonic => MetricType::Counter,
-            SUM => MetricType::Gauge,
-            SUMMARY => MetricType::Summary,
-            _ => MetricType::Histogram,
-        }
-    }
-
-    /// Widens a span by the times of the points; those stand in the same field in all kinds.
-    fn widen(&self, span: &mut Span) -> Result<(), OtlpError> {
-        for point in &self.points {
-            let mut time_ns = 0;
-            let mut walker = Walker::new(point);
-            while !walker.is_done() {
-                let tag = walker.tag()?;
-                match (tag.field, tag.wire_type) {
-                    (3, wire::FIXED64) => time_ns = walker.fixed64()?,
-                    _ => walker.skip(tag)?,
-                }
-            }
-            span.first_ns = span.first_ns.min(time_ns);
-            span.last_ns = span.last_ns.max(time_ns);
-        }
-        Ok(())
+        Summed::LeftOut => Ok(false),
+        Summed::Full(max) => Err(Failure::Part(format!(
+            "a delta of {} is of a new stream, and the others take the most that they may: {max} bytes \
+             (feature otlp-deltatocumulative)",
+            around.name
+        ))),
     }
 }
 
 impl Translator<'_, '_> {
+    /// An identity with more parts, where one is needed at all.
+    fn identity<const N: usize>(
+        &self,
+        outer: Identity,
+        texts: [&str; N],
+        attributes: &[Attribute<'_>],
+    ) -> Identity {
+        if !matches!(self.settings.deltas, Deltas::Summed(_)) {
+            return outer;
+        }
+        let named = texts
+            .iter()
+            .fold(outer, |all, text| all.and(text.as_bytes()));
+        named.and_attributes(attributes)
+    }
+
     fn fail(&mut self, text: String) {
         if self.failures.len() < MAX_FAILURES {
             self.failures.push(text);
@@ -255,12 +187,13 @@ impl Translator<'_, '_> {
         let Some(resource) = self.part(labels)? else {
             return Ok(());
         };
+        let identity = self.identity(Identity::default(), [], &attributes);
         let mut span = Span {
             first_ns: u64::MAX,
             last_ns: 0,
         };
         for scope_metrics in messages(message, 2)? {
-            self.scope_metrics(scope_metrics, &resource, &mut span)?;
+            self.scope_metrics(scope_metrics, &resource, identity, &mut span)?;
         }
         if span.first_ns < u64::MAX {
             let added = self.target_info(&attributes, &resource, span);
@@ -273,6 +206,7 @@ impl Translator<'_, '_> {
         &mut self,
         message: &[u8],
         resource: &ResourceLabels,
+        identity: Identity,
         span: &mut Span,
     ) -> Result<(), OtlpError> {
         let (mut name, mut version, mut url) = ("", "", "");
@@ -309,10 +243,11 @@ impl Translator<'_, '_> {
         let Some(scope) = self.part(labels)? else {
             return Ok(());
         };
+        let identity = self.identity(identity, [name, version], &own);
         for message in messages(message, 2)? {
             let metric = Metric::read(message)?;
             metric.widen(span)?;
-            let done = self.metric(&metric, resource, &scope);
+            let done = self.metric(metric, resource, &scope, identity);
             self.part(done)?;
         }
         Ok(())
@@ -320,9 +255,10 @@ impl Translator<'_, '_> {
 
     fn metric(
         &mut self,
-        metric: &Metric<'_>,
+        mut metric: Metric<'_>,
         resource: &ResourceLabels,
         scope: &LabelSet,
+        identity: Identity,
     ) -> Result<(), Failure> {
         let name = metric.name;
         if metric.kind == 0 {
@@ -331,10 +267,19 @@ impl Translator<'_, '_> {
                  type Empty"
             )));
         }
-        let delta = metric.temporality == DELTA;
+        let settings = self.settings;
+        let sums = match &settings.deltas {
+            Deltas::Summed(sums) if metric.is_delta() => {
+                metric.temporality = CUMULATIVE;
+                Some((&**sums, metric.identity(identity)))
+            }
+            _ => None,
+        };
+        let delta = metric.is_delta();
         let allowed = match metric.kind {
             GAUGE | SUMMARY => true,
-            _ => metric.temporality == CUMULATIVE || (delta && self.settings.native_delta),
+            _ if delta => matches!(settings.deltas, Deltas::AsTheyAre),
+            _ => metric.temporality == CUMULATIVE,
         };
         if !allowed {
             let name = tenbin_model::text::quote::quoted(name);
@@ -349,23 +294,45 @@ impl Translator<'_, '_> {
             name: family.map_err(Failure::Part)?,
             kind: metric.metric_type(),
             unit: unit_name(metric.unit),
-            delta: delta && !matches!(metric.kind, GAUGE | SUMMARY),
+            delta,
+            sums,
         };
         if !metric.points.is_empty() {
             let (kind, unit) = (around.kind, &around.unit);
             self.batch
                 .describe(&around.name, kind, metric.description, unit);
         }
+        self.points(&metric, &around)
+    }
+
+    fn points(&mut self, metric: &Metric<'_>, around: &Around<'_>) -> Result<(), Failure> {
         for point in &metric.points {
             match metric.kind {
-                GAUGE => self.number(&around, &Number::read(point)?, false)?,
-                SUM => self.number(&around, &Number::read(point)?, true)?,
-                HISTOGRAM if self.settings.file.convert_histograms_to_nhcb => {
-                    self.custom(&around, Explicit::read(point)?)?;
+                GAUGE => self.number(around, &Number::read(point)?, false)?,
+                SUM => {
+                    let mut point = Number::read(point)?;
+                    if summed(around, &mut point)? {
+                        self.number(around, &point, true)?;
+                    }
                 }
-                HISTOGRAM => self.classic(&around, &Explicit::read(point)?)?,
-                EXPONENTIAL => self.exponential(&around, &Exponential::read(point)?)?,
-                _ => self.summary(&around, &Summary::read(point)?)?,
+                HISTOGRAM => {
+                    let mut point = Explicit::read(point)?;
+                    if !summed(around, &mut point)? {
+                        continue;
+                    }
+                    if self.settings.file.convert_histograms_to_nhcb {
+                        self.custom(around, point)?;
+                    } else {
+                        self.classic(around, &point)?;
+                    }
+                }
+                EXPONENTIAL => {
+                    let mut point = Exponential::read(point)?;
+                    if summed(around, &mut point)? {
+                        self.exponential(around, &point)?;
+                    }
+                }
+                _ => self.summary(around, &Summary::read(point)?)?,
             }
         }
         Ok(())
@@ -409,8 +376,8 @@ impl Translator<'_, '_> {
     fn float(&mut self, common: &Common<'_>, value: f64) -> Result<(), Failure> {
         let value = if common.stale { stale_nan() } else { value };
         let sample = Sample {
-            start_timestamp_ms: common.start_ms,
-            ..Sample::new(common.time_ms, value)
+            start_timestamp_ms: common.start_ms(),
+            ..Sample::new(common.time_ms(), value)
         };
         self.batch.sample(sample)?;
         Ok(())
@@ -419,7 +386,7 @@ impl Translator<'_, '_> {
     fn exemplars(&mut self, common: &Common<'_>, all: Vec<Exemplar>) -> Result<(), Failure> {
         for exemplar in all {
             let time_ms = match exemplar.time_ms {
-                0 => common.time_ms,
+                0 => common.time_ms(),
                 time_ms => time_ms,
             };
             self.batch
@@ -456,8 +423,8 @@ impl Translator<'_, '_> {
         let all = exemplars(&common.exemplars)?;
         self.series(&around.name, &labels, None)?;
         self.batch.histogram(HistogramSample {
-            timestamp_ms: common.time_ms,
-            start_timestamp_ms: common.start_ms,
+            timestamp_ms: common.time_ms(),
+            start_timestamp_ms: common.start_ms(),
             histogram: HistogramValue::Integer(Box::new(histogram)),
         })?;
         self.exemplars(common, all)

@@ -67,8 +67,11 @@ impl LiveWebConfig {
             let now = stamps(self.path.as_ref(), &current);
             if now != looked.stamps {
                 looked.stamps = now;
-                if let Err(error) = self.reload(&mut looked) {
-                    tracing::error!("web configuration not reloaded, the old one stays: {error}");
+                match self.read_again() {
+                    Ok(read) => self.apply_in_turn(&mut looked, read),
+                    Err(error) => tracing::error!(
+                        "web configuration not reloaded, the old one stays: {error}"
+                    ),
                 }
             }
         }
@@ -81,34 +84,44 @@ impl LiveWebConfig {
         self.reload_succeeded.load(Ordering::Relaxed)
     }
 
-    /// Reads the file again, changed or not.
+    /// Reads the file again, changed or not; nothing is in force until [`Self::apply`].
     ///
     /// # Errors
-    /// A text that says what is wrong; then nothing has changed.
-    pub fn reload_now(&self) -> Result<(), String> {
-        self.reload(&mut self.looked.lock())
-    }
-
-    fn reload(&self, looked: &mut Looked) -> Result<(), String> {
+    /// A text that says what is wrong.
+    pub fn read_again(&self) -> Result<Reread, String> {
         let Some(path) = &self.path else {
-            return Ok(());
+            return Ok(Reread(None));
         };
         let loaded = WebConfig::load(path).and_then(|config| {
             if config.tls.is_some() == self.current.read().tls.is_some() {
-                Ok(config)
+                Ok(Reread(Some(config)))
             } else {
                 Err("TLS can be switched on and off by a restart only".to_owned())
             }
         });
         self.reload_succeeded
             .store(loaded.is_ok(), Ordering::Relaxed);
-        let config = loaded?;
+        loaded
+    }
+
+    /// Puts what was read in force.
+    pub fn apply(&self, read: Reread) {
+        self.apply_in_turn(&mut self.looked.lock(), read);
+    }
+
+    fn apply_in_turn(&self, looked: &mut Looked, Reread(config): Reread) {
+        let (Some(path), Some(config)) = (&self.path, config) else {
+            return;
+        };
         looked.stamps = stamps(Some(path), &config);
         *self.current.write() = Arc::new(config);
         tracing::info!(file = %path.display(), "web configuration reloaded");
-        Ok(())
     }
 }
+
+/// A file that was read and found right; nothing without a file.
+#[derive(Debug)]
+pub struct Reread(Option<WebConfig>);
 
 fn stamps(path: Option<&PathBuf>, config: &WebConfig) -> Vec<(PathBuf, Stamp)> {
     let files = config.tls.iter().flat_map(|tls| &tls.files);

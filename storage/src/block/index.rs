@@ -6,12 +6,14 @@
 use std::collections::BTreeSet;
 
 use croaring::{Bitmap, Portable};
+use smallvec::SmallVec;
 use tenbin_model::{Labels, Matcher, StoreError};
 
 use super::format::{PAIRS, POSTINGS, POSTINGS_DIRECTORY};
 use super::pages::Pages;
 use super::pairs::{NameEntry, Values};
 use super::reader::Block;
+use super::texts::TextCache;
 use crate::codec::Malformed;
 use crate::codec::bytes::Cursor;
 use crate::error::Corruption;
@@ -103,29 +105,50 @@ impl Block {
 
     /// Name and value of a pair.
     pub(crate) fn pair_text(&self, pair: u32) -> Result<(&str, String), Corruption> {
-        let at = self.names.partition_point(|name| name.pairs.end <= pair);
-        let unknown = || self.pages.damage(PAIRS, 0, Malformed("unknown pair id"));
-        let name = self.names.get(at).ok_or_else(unknown)?;
+        let name = self.name_of(pair)?;
         let rank = (pair - name.pairs.start) as usize;
         let value = self.values_of(name)?.get(rank);
         let value = value.map_err(|m| self.pages.damage(PAIRS, name.dictionary.start, m))?;
         Ok((&name.text, value))
     }
 
+    fn name_of(&self, pair: u32) -> Result<&NameEntry, Corruption> {
+        let at = self.names.partition_point(|name| name.pairs.end <= pair);
+        let unknown = || self.pages.damage(PAIRS, 0, Malformed("unknown pair id"));
+        self.names.get(at).ok_or_else(unknown)
+    }
+
     /// The labels that pair ids stand for.
     pub(crate) fn labels_of(&self, pairs: &[u32]) -> Result<Labels, Corruption> {
-        let mut texts: Vec<(&str, String)> = Vec::with_capacity(pairs.len());
-        for pair in pairs {
-            let (name, value) = self.pair_text(*pair)?;
-            if texts.last().is_some_and(|(last, _)| *last >= name) {
-                let wrong = Malformed("label names of a series do not ascend");
-                return Err(self.pages.damage(PAIRS, 0, wrong));
+        TextCache::with(self.instance, |cache| {
+            let mut values = String::new();
+            let mut ends: SmallVec<[(&str, usize); 16]> = SmallVec::new();
+            for pair in pairs {
+                let name = self.name_of(*pair)?;
+                if ends.last().is_some_and(|(last, _)| *last >= &*name.text) {
+                    let wrong = Malformed("label names of a series do not ascend");
+                    return Err(self.pages.damage(PAIRS, 0, wrong));
+                }
+                match cache.get(*pair) {
+                    Some(value) => values.push_str(value),
+                    None => {
+                        let (_, value) = self.pair_text(*pair)?;
+                        values.push_str(&value);
+                        cache.put(*pair, value);
+                    }
+                }
+                ends.push((&name.text, values.len()));
             }
-            texts.push((name, value));
-        }
-        check_texts(&texts).map_err(|m| self.pages.damage(PAIRS, 0, m))?;
-        let borrowed: Vec<(&str, &str)> = texts.iter().map(|(n, v)| (*n, v.as_str())).collect();
-        Ok(Labels::from_sorted(&borrowed))
+            let mut start = 0;
+            let texts = ends.iter().map(|(name, end)| {
+                let value = &values[start..*end];
+                start = *end;
+                (*name, value)
+            });
+            let texts: SmallVec<[(&str, &str); 16]> = texts.collect();
+            check_texts(&texts).map_err(|m| self.pages.damage(PAIRS, 0, m))?;
+            Ok(Labels::from_sorted(&texts))
+        })
     }
 
     /// Calls `each` with pair and value of `name`, for values that begin with `prefix`, until it

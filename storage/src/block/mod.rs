@@ -14,4 +14,5 @@ pub(crate) mod reader;
 pub(crate) mod series;
 pub(crate) mod side;
 pub(crate) mod survey;
+mod texts;
 pub(crate) mod writer;

@@ -36,7 +36,7 @@ pub(crate) struct Block {
     /// Layouts of the block's histograms.
     layouts: Layouts,
     /// Tells open blocks of this process apart.
-    instance: u64,
+    pub(super) instance: u64,
 }
 
 static NEXT_INSTANCE: AtomicU64 = AtomicU64::new(0);

@@ -74,6 +74,31 @@ pub(super) fn unpack(bytes: &[u8], index: usize, width: u32) -> u64 {
     ((u128::from_le_bytes(window) >> shift) as u64) & mask
 }
 
+/// Reads as many values of a packed run as `values` has, at most [`MINI`], from the run's front.
+#[inline]
+pub(super) fn unpack_block(packed: &[u8], width: u32, values: &mut [u64]) {
+    /// A whole word can be read at every value.
+    const PADDED: usize = MINI * 8 + 8;
+    if width > 57 || values.len() > MINI {
+        for (i, value) in values.iter_mut().enumerate() {
+            *value = unpack(packed, i, width);
+        }
+        return;
+    }
+    let mut padded = [0; PADDED];
+    let len = packed.len().min(PADDED);
+    padded[..len].copy_from_slice(&packed[..len]);
+    let mask = u64::MAX.checked_shr(64 - width).unwrap_or(0);
+    let mut bit = 0;
+    for value in values {
+        // Never taken; it shows that the word lies inside.
+        let byte = (bit / 8) % (PADDED - 8);
+        let word = padded[byte..].first_chunk::<8>();
+        *value = word.map_or(0, |word| u64::from_le_bytes(*word)) >> (bit % 8) & mask;
+        bit += width as usize;
+    }
+}
+
 /// Appends a small encoding of `values`. Who encodes many runs keeps a [`Packer`].
 pub(crate) fn encode(out: &mut Vec<u8>, values: &[i64]) {
     let mut packer = Packer::default();
@@ -90,7 +115,10 @@ fn take_mini(cursor: &mut Cursor<'_>, len: usize, out: &mut Vec<i64>) -> Result<
     let min = cursor.varint()?;
     let packed = cursor.take((len * width as usize).div_ceil(8))?;
     let start = out.len();
-    out.extend((0..len).map(|i| min.wrapping_add(unpack(packed, i, width) as i64)));
+    let mut block = [0; MINI];
+    let block = &mut block[..len];
+    unpack_block(packed, width, block);
+    out.extend(block.iter().map(|value| min.wrapping_add(*value as i64)));
     if tag & PATCHED != 0 {
         let count = usize::from(cursor.u8()?);
         let high_width = u32::from(cursor.u8()?);
@@ -179,13 +207,40 @@ pub(crate) fn decode(
             *value = value.wrapping_mul(divisor);
         }
     }
-    for level in (0..order).rev() {
-        values[level] = heads[level];
-        for i in level + 1..values.len() {
-            values[i] = values[i].wrapping_add(values[i - 1]);
-        }
+    match order {
+        1 => sum_up(values, heads[0]),
+        2 => sum_up_twice(values, heads),
+        _ => {}
     }
     Ok(())
+}
+
+/// Turns differences into values; the place of the first is free.
+fn sum_up(values: &mut [i64], first: i64) {
+    let mut value = first;
+    if let Some((place, differences)) = values.split_first_mut() {
+        *place = first;
+        for place in differences {
+            value = value.wrapping_add(*place);
+            *place = value;
+        }
+    }
+}
+
+/// Turns second differences into values; `heads` are the first value and the first difference, whose
+/// places are free.
+fn sum_up_twice(values: &mut [i64], heads: [i64; 2]) {
+    let [mut value, mut difference] = heads;
+    if let [first, second, rest @ ..] = values {
+        *first = value;
+        value = value.wrapping_add(difference);
+        *second = value;
+        for place in rest {
+            difference = difference.wrapping_add(*place);
+            value = value.wrapping_add(difference);
+            *place = value;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -222,6 +277,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_block_unpacks_as_its_values_one_by_one(
+            values in prop::collection::vec(any::<u64>(), 0..=MINI), width in 0_u32..=64
+        ) {
+            let mut packed = Vec::new();
+            pack(&mut packed, values.iter().copied(), width);
+            let mut block = vec![7; values.len()];
+            unpack_block(&packed, width, &mut block);
+            let single: Vec<u64> = (0..values.len()).map(|i| unpack(&packed, i, width)).collect();
+            prop_assert_eq!(block, single);
+        }
+
         #[test]
         fn any_sequence_survives(values in prop::collection::vec(any::<i64>(), 0..200)) {
             round_trip(&values);

@@ -11,7 +11,7 @@
 
 use super::Malformed;
 use super::bytes::{Cursor, put_uvarint, put_varint, unzigzag, uvarint_len, zigzag};
-use super::integers::{pack, packed_len, unpack};
+use super::integers::{MINI, pack, packed_len, unpack_block};
 
 /// Most zeros of a high part.
 const MOST: u64 = 24;
@@ -203,16 +203,23 @@ pub(super) fn decode(
     let values = &mut out[start..];
     let zigzag_coded = options & ZIGZAG != 0;
     let mut extras = 0;
-    for (at, value) in values.iter_mut().enumerate() {
-        let high = *value as u64;
-        extras += usize::from(high >= MOST);
-        let distance = high << low | unpack(packed, at, low);
-        let step = if zigzag_coded {
-            unzigzag(distance)
-        } else {
-            distance as i64
-        };
-        *value = base.wrapping_add(step);
+    let mut lows = [0; MINI];
+    for (number, values) in values.chunks_mut(MINI).enumerate() {
+        // A whole chunk ends at a whole byte.
+        let from = packed_len(number * MINI, low);
+        let lows = &mut lows[..values.len()];
+        unpack_block(&packed[from..], low, lows);
+        for (value, low_part) in values.iter_mut().zip(lows) {
+            let high = *value as u64;
+            extras += usize::from(high >= MOST);
+            let distance = high << low | *low_part;
+            let step = if zigzag_coded {
+                unzigzag(distance)
+            } else {
+                distance as i64
+            };
+            *value = base.wrapping_add(step);
+        }
     }
     if extras > 0 {
         take_extras(cursor, values, (low, base, zigzag_coded))?;

@@ -269,14 +269,22 @@ impl<'a> Writer<'a> {
             && let Some(file) = &self.file
         {
             // Whatever the reason, a failed fsync may have dropped the pages: final.
+            let started = Stopwatch::start();
             file.sync_data()
                 .map_err(|e| Stop::Failed(format!("fdatasync: {e}")))?;
-            self.shared.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
+            self.count_sync(&started);
             self.durable_lsn = self.written_lsn;
         }
         self.since_sync = Stopwatch::start();
         self.shared.commits.advance(self.durable_lsn);
         Ok(())
+    }
+
+    fn count_sync(&self, started: &Stopwatch) {
+        let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let counters = &self.shared.counters;
+        counters.fsyncs.fetch_add(1, Ordering::Relaxed);
+        counters.fsync_us.fetch_add(took_us, Ordering::Relaxed);
     }
 
     /// Writes and syncs the open segment and cuts off its unused space.
@@ -287,9 +295,10 @@ impl<'a> Writer<'a> {
         };
         file.truncate(self.offset)
             .map_err(|e| Stop::Failed(format!("truncate: {e}")))?;
+        let started = Stopwatch::start();
         file.sync_data()
             .map_err(|e| Stop::Failed(format!("fdatasync: {e}")))?;
-        self.shared.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
+        self.count_sync(&started);
         self.durable_lsn = self.written_lsn;
         self.since_sync = Stopwatch::start();
         self.shared.commits.advance(self.durable_lsn);

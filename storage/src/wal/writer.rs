@@ -47,6 +47,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 pub(crate) struct WalCounters {
     pub(crate) fsyncs: AtomicU64,
+    /// Time in them, microseconds.
+    pub(crate) fsync_us: AtomicU64,
     pub(crate) written_bytes: AtomicU64,
     pub(crate) queued_bytes: AtomicU64,
 }
@@ -269,6 +271,11 @@ impl Wal {
     pub(crate) fn extent(&self) -> (u64, u64) {
         let segments = self.closed.lock().len() as u64 + 1;
         (segments, self.shared.sizes.lock().values().sum())
+    }
+
+    /// The number of the segment that is written to.
+    pub(crate) fn current_segment(&self) -> u64 {
+        *self.gate.read()
     }
 
     pub(crate) fn counters(&self) -> &WalCounters {

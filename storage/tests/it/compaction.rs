@@ -168,6 +168,8 @@ fn the_oldest_blocks_go_when_the_size_limit_is_passed() {
     let db = open(&disk, &limited(all_bytes / 2)).unwrap();
     let gone = db.enforce_retention().unwrap();
     assert!((2..6).contains(&gone), "{gone} blocks went");
+    let stats = db.stats();
+    assert_eq!((stats.size_retentions, stats.time_retentions), (1, 0));
     let left = everything(&db);
     let newest = |c: &Contents| c.values().flat_map(|s| s.keys()).max().copied();
     assert_eq!(newest(&left), newest(&oracle));

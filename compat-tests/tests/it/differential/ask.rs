@@ -127,7 +127,7 @@ impl<'a> Ask<'a> {
             _ => STEPS.step_by(37).collect(),
         };
         (0..FRESH_TIMES).any(|_| {
-            let Ok((_process, their_url)) = fresh.start() else {
+            let Ok(fresh) = fresh.start() else {
                 return false;
             };
             (0..6).all(|number| {
@@ -135,7 +135,7 @@ impl<'a> Ask<'a> {
                 times.iter().all(|time| {
                     let time = time.to_string();
                     let asked = [("query", alone.as_str()), ("time", &time)];
-                    self.agree_about(&their_url, "query", &asked)
+                    self.agree_about(&fresh.url, "query", &asked)
                 })
             })
         })

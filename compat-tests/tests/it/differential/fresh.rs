@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use tenbin_compat_tests::peers::Peers;
-use tenbin_compat_tests::process::Process;
+use tenbin_compat_tests::prometheus::Prometheus;
 
 use super::start_prometheus;
 
@@ -29,8 +29,8 @@ impl Fresh {
         }
     }
 
-    /// A new peer and its address.
-    pub(super) fn start(&mut self) -> Result<(Process, String), String> {
+    /// A new peer.
+    pub(super) fn start(&mut self) -> Result<Prometheus, String> {
         self.count += 1;
         let directory = self.directory.join(format!("fresh-{}", self.count));
         let from = self.directory.join("prometheus");

@@ -64,7 +64,7 @@ pub(super) fn histogram(sum: f64, parts: &Parts) -> Histogram {
         count += 6;
     }
     if parts.zero {
-        made.zero_count = Some(1);
+        made.zero_count_int = Some(1);
         made.zero_threshold = 1e-10;
         count += 1;
     }
@@ -76,7 +76,7 @@ pub(super) fn histogram(sum: f64, parts: &Parts) -> Histogram {
         made.positive_deltas = vec![2, 3, -1, -3];
         count += 12;
     }
-    made.count = Some(if parts.wrong_count { 99 } else { count });
+    made.count_int = Some(if parts.wrong_count { 99 } else { count });
     made
 }
 
