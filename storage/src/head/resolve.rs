@@ -106,12 +106,6 @@ impl Ahead {
         tables.identities(&self.key_hashes, &mut self.found);
     }
 
-    fn covers(&self, entry: usize) -> bool {
-        entry
-            .checked_sub(self.first)
-            .is_some_and(|at| at < self.key_hashes.len())
-    }
-
     /// Hash and series of an entry that was looked up.
     fn get(&self, entry: usize) -> Option<(u64, Option<SeriesRef>)> {
         let at = entry.checked_sub(self.first)?;
@@ -162,10 +156,9 @@ impl Head {
         let mut previous: Option<SeriesRef> = None;
         let mut ahead = Ahead::default();
         for entry in 0..pass.request.len() {
-            let (key_hash, mut at) = match ahead.get(entry) {
-                Some(found) => found,
-                None => (pass.request.identity_hash(entry, self.seed), None),
-            };
+            let looked_up = ahead.get(entry);
+            let (key_hash, mut at) =
+                looked_up.unwrap_or_else(|| (pass.request.identity_hash(entry, self.seed), None));
             if at.is_none()
                 && let Some(before) = previous
                 && let Some(lane) = locked.get(before.lane)
@@ -183,7 +176,7 @@ impl Head {
                     });
                 }
             }
-            if at.is_none() && !ahead.covers(entry) {
+            if at.is_none() && looked_up.is_none() {
                 at = self.tables.identity(key_hash);
                 if at.is_none() {
                     ahead.look(&self.tables, pass.request, entry + 1, self.seed);
