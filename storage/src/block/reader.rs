@@ -12,6 +12,7 @@ use super::pairs::{NameEntry, decode_names};
 use super::series::{RecordCache, SeriesRecord};
 use super::side::{self, Layouts};
 use crate::codec::bytes::Cursor;
+use crate::codec::timestamps::Regular;
 use crate::codec::values::MAX_RUN;
 use crate::codec::{Malformed, timestamps, values};
 use crate::error::Corruption;
@@ -199,18 +200,17 @@ impl Block {
         let record = records.read(&self.pages, ordinal)?;
         let (mut from, mut to) = (0, 0);
         if record.sample_count > 0 {
-            if (*instance, *at) != (self.instance, record.times_at) {
+            if (*instance, *at) == (self.instance, record.times_at) {
+                (from, to) = self.part_of(record, times, (min_ms, max_ms), &mut out.floats)?;
+            } else if let Some(column) = self.regular(record)? {
+                (from, to) = column.within(min_ms, max_ms);
+                column.extend((from, to), &mut out.floats.times);
+            } else {
                 *instance = u64::MAX;
                 self.times(record, times)?;
                 (*instance, *at) = (self.instance, record.times_at);
+                (from, to) = self.part_of(record, times, (min_ms, max_ms), &mut out.floats)?;
             }
-            if times.len() != record.sample_count {
-                let wrong = Malformed("a timestamp column of another length");
-                return Err(self.pages.damage(TIMES, record.times_at, wrong));
-            }
-            from = times.partition_point(|t| *t < min_ms);
-            to = times.partition_point(|t| *t <= max_ms).max(from);
-            out.floats.times.extend_from_slice(&times[from..to]);
             self.values(record, (from, to), detail, &mut out.floats)?;
         }
         if self.pages.section_len(SIDE_INDEX) > 0 {
@@ -219,6 +219,31 @@ impl Block {
             side::read(&self.pages, &self.layouts, ordinal, floats, range, out)?;
         }
         Ok(())
+    }
+
+    /// Appends the timestamps of a decoded column that lie inside a range; returns their places.
+    fn part_of(
+        &self,
+        record: &SeriesRecord,
+        times: &[i64],
+        (min_ms, max_ms): (i64, i64),
+        out: &mut Columns,
+    ) -> Result<(usize, usize), Corruption> {
+        if times.len() != record.sample_count {
+            let wrong = Malformed("a timestamp column of another length");
+            return Err(self.pages.damage(TIMES, record.times_at, wrong));
+        }
+        let from = times.partition_point(|t| *t < min_ms);
+        let to = times.partition_point(|t| *t <= max_ms).max(from);
+        out.times.extend_from_slice(&times[from..to]);
+        Ok((from, to))
+    }
+
+    /// The timestamps of a series, if they are regular: such a column need not be decoded.
+    fn regular(&self, record: &SeriesRecord) -> Result<Option<Regular>, Corruption> {
+        // Longer than any regular column.
+        let bytes = self.pages.bytes_up_to(TIMES, record.times_at, 40)?;
+        Ok(Regular::read(bytes, record.sample_count))
     }
 
     fn times(&self, record: &SeriesRecord, times: &mut Vec<i64>) -> Result<(), Corruption> {
@@ -242,24 +267,20 @@ impl Block {
     ) -> Result<(), Corruption> {
         let mut at = record.values_at;
         let mut start = 0;
-        // Samples decoded before `from`, to be taken away again.
-        let mut surplus = 0;
         for bytes in &record.run_bytes {
             let len = MAX_RUN.min(record.sample_count - start);
             if start < to && from < start + len {
                 let run = self.pages.bytes(VALUES, at, *bytes)?;
+                let part = (from.saturating_sub(start), (to - start).min(len));
                 let decoded = match detail {
-                    Detail::Values => values::decode(run, len, &mut out.values),
-                    Detail::Markers => values::decode_markers(run, len, &mut out.values),
+                    Detail::Values => values::decode_part(run, len, part, &mut out.values),
+                    Detail::Markers => values::decode_markers(run, len, part, &mut out.values),
                 };
                 decoded.map_err(|m| self.pages.damage(VALUES, at, m))?;
-                surplus += from.saturating_sub(start);
             }
             at = at.saturating_add(*bytes);
             start += len;
         }
-        out.values.drain(..surplus);
-        out.values.truncate(to - from);
         Ok(())
     }
 }

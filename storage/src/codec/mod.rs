@@ -2,6 +2,7 @@
 //! they never panic, never loop without consuming, and never allocate more than the caller allowed.
 
 pub(crate) mod bits;
+mod blocks;
 pub(crate) mod bytes;
 mod chooser;
 pub(crate) mod integers;

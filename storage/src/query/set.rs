@@ -187,7 +187,11 @@ impl Selection {
             {
                 into.retain(|at_ms| cut.keeps(at_ms, flush));
             }
-            merge_samples(merged, into, spare);
+            if merged.is_empty() {
+                std::mem::swap(merged, into);
+            } else {
+                merge_samples(merged, into, spare);
+            }
         }
         Ok(())
     }
@@ -253,10 +257,11 @@ impl SeriesSet for Selection {
         out.clear();
         SCRATCH.with_borrow_mut(|scratch| {
             self.merge_parts(series, range, self.detail, scratch)?;
-            let floats = &scratch.merged.floats;
-            out.timestamps_ms.extend_from_slice(&floats.times);
-            out.values.extend_from_slice(&floats.values);
-            out.start_timestamps_ms.extend_from_slice(&floats.starts);
+            // Handed over, not copied: the reader's memory serves the next series.
+            let floats = &mut scratch.merged.floats;
+            std::mem::swap(&mut out.timestamps_ms, &mut floats.times);
+            std::mem::swap(&mut out.values, &mut floats.values);
+            std::mem::swap(&mut out.start_timestamps_ms, &mut floats.starts);
             push_histograms(&scratch.merged.histograms, out);
             Ok(())
         })
