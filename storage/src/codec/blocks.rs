@@ -95,7 +95,8 @@ impl Sparse {
 fn take_mini(cursor: &mut Cursor<'_>, out: &mut [i64]) -> Result<(), Malformed> {
     let (width, patched) = take_width(cursor)?;
     let min = cursor.varint()?;
-    let packed = cursor.take(packed_len(out.len(), width))?;
+    let packed = cursor.rest();
+    cursor.take(packed_len(out.len(), width))?;
     let mut block = [0; MINI];
     let block = &mut block[..out.len()];
     unpack_block(packed, width, block);

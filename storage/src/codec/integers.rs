@@ -13,6 +13,7 @@ use super::Malformed;
 pub(crate) use super::blocks::{decode_part, line};
 use super::bytes::Cursor;
 use super::packer::Packer;
+use super::unpack::{BEYOND, MAX_WIDTH, unpack_64};
 
 /// Integers of a mini-block.
 pub(super) const MINI: usize = 64;
@@ -76,29 +77,33 @@ pub(super) fn unpack(bytes: &[u8], index: usize, width: u32) -> u64 {
     ((u128::from_le_bytes(window) >> shift) as u64) & mask
 }
 
-/// Reads as many values of a packed run as `values` has, at most [`MINI`], from the run's front.
+/// Reads as many values of a packed run as `values` has, at most [`MINI`], from the run's front. What follows
+/// the run is `packed` too, as far as it is at hand: with it whole blocks need not be copied.
 #[inline]
 pub(super) fn unpack_block(packed: &[u8], width: u32, values: &mut [u64]) {
-    /// A whole word can be read at every value.
-    const PADDED: usize = MINI * 8 + 8;
-    if width > 57 || values.len() > MINI {
-        for (i, value) in values.iter_mut().enumerate() {
-            *value = unpack(packed, i, width);
+    let one_by_one = width > MAX_WIDTH || values.len() > MINI;
+    match values.first_chunk_mut::<MINI>() {
+        _ if width == 0 => values.fill(0),
+        _ if one_by_one => {
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = unpack(packed, i, width);
+            }
         }
-        return;
+        Some(whole) if packed.len() >= packed_len(MINI, width) + BEYOND => {
+            unpack_64(packed, width, whole);
+        }
+        _ => unpack_padded(packed, width, values),
     }
-    let mut padded = [0; PADDED];
-    let len = packed.len().min(PADDED);
-    padded[..len].copy_from_slice(&packed[..len]);
-    let mask = u64::MAX.checked_shr(64 - width).unwrap_or(0);
-    let mut bit = 0;
-    for value in values {
-        // Never taken; it shows that the word lies inside.
-        let byte = (bit / 8) % (PADDED - 8);
-        let word = padded[byte..].first_chunk::<8>();
-        *value = word.map_or(0, |word| u64::from_le_bytes(*word)) >> (bit % 8) & mask;
-        bit += width as usize;
-    }
+}
+
+/// A block that is not whole, or ends with the file.
+fn unpack_padded(packed: &[u8], width: u32, values: &mut [u64]) {
+    let mut source = [0; MINI * MAX_WIDTH as usize / 8 + BEYOND];
+    let len = packed_len(values.len(), width).min(packed.len());
+    source[..len].copy_from_slice(&packed[..len]);
+    let mut whole = [0; MINI];
+    unpack_64(&source, width, &mut whole);
+    values.copy_from_slice(&whole[..values.len()]);
 }
 
 /// Appends a small encoding of `values`. Who encodes many runs keeps a [`Packer`].

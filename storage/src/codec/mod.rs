@@ -11,6 +11,7 @@ mod packer;
 mod reference;
 mod rice;
 pub(crate) mod timestamps;
+mod unpack;
 pub(crate) mod values;
 mod xor;
 

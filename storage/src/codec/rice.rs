@@ -201,6 +201,7 @@ pub(super) struct Reader<'a> {
     word: u64,
     /// The bit behind the one that was read last.
     next: usize,
+    /// The low parts and what follows them.
     packed: &'a [u8],
     /// Integers that were read.
     count: usize,
@@ -219,7 +220,8 @@ impl<'a> Reader<'a> {
         let base = cursor.varint()?;
         let used = behind_one(cursor.rest(), count)?;
         let unary = cursor.take(used.div_ceil(8))?;
-        let packed = cursor.take(packed_len(count, low))?;
+        let packed = cursor.rest();
+        cursor.take(packed_len(count, low))?;
         Ok(Self {
             low,
             base,
