@@ -126,6 +126,26 @@ fn pass_mini(cursor: &mut Cursor<'_>, len: usize) -> Result<(), Malformed> {
     Ok(())
 }
 
+/// The sum of a whole mini-block.
+fn sum_mini(cursor: &mut Cursor<'_>) -> Result<i64, Malformed> {
+    let (width, patched) = take_width(cursor)?;
+    let min = cursor.varint()?;
+    let packed = cursor.rest();
+    cursor.take(packed_len(MINI, width))?;
+    let mut block = [0; MINI];
+    unpack_block(packed, width, &mut block);
+    let mut sum = block
+        .iter()
+        .fold(0, |sum: u64, value| sum.wrapping_add(*value));
+    if patched {
+        let (positions, highs, high_width) = take_patches(cursor, width)?;
+        for i in 0..positions.len() {
+            sum = sum.wrapping_add(unpack(highs, i, high_width) << width);
+        }
+    }
+    Ok(min.wrapping_mul(MINI as i64).wrapping_add(sum as i64))
+}
+
 /// A mini-block's width in bits, and whether it has patches.
 fn take_width(cursor: &mut Cursor<'_>) -> Result<(u32, bool), Malformed> {
     let tag = cursor.u8()?;
@@ -259,6 +279,13 @@ pub(crate) fn decode_part(
         Residuals::Minis(cursor) if order == 0 => {
             while at < passed {
                 pass_mini(cursor, MINI)?;
+                at += MINI;
+            }
+        }
+        Residuals::Minis(cursor) if order == 1 => {
+            while at < passed {
+                let sum = sum_mini(cursor)?.wrapping_mul(divisor);
+                sums.value = sums.value.wrapping_add(sum);
                 at += MINI;
             }
         }
