@@ -121,12 +121,26 @@ macro_rules! of_values {
 
 /// How many windows are summed side by side: a compensated sum is a chain of dependent operations,
 /// several of which fit into the time of one.
-const LANES: usize = 4;
+const LANES: usize = 8;
+
+/// Values that a lane takes at once, so that its bounds are checked once for all of them.
+const BLOCK: usize = 8;
+
+/// Adds the next value of each lane to the lane's sum.
+#[inline(always)]
+fn add_lanes(
+    sums: &mut [f64; LANES],
+    lost: &mut [f64; LANES],
+    mut value: impl FnMut(usize) -> f64,
+) {
+    for lane in 0..LANES {
+        (sums[lane], lost[lane]) = kahan::add_finite(value(lane), sums[lane], lost[lane]);
+    }
+}
 
 /// The sums of windows of one length that begin at `starts`, added up as [`sum_of`] does, or
 /// `from_first` as [`average_of`] does. `None` when one of them overflows.
 #[inline]
-#[expect(clippy::needless_range_loop, reason = "several slices at once")]
 fn sums_of(
     values: &[f64],
     starts: &[usize; LANES],
@@ -139,15 +153,28 @@ fn sums_of(
     }
     let (mut sums, mut lost) = ([0.0; LANES], [0.0; LANES]);
     if from_first {
-        sums = lanes.map(|lane| lane.first().copied().unwrap_or(0.0));
-    }
-    for at in usize::from(from_first)..len {
-        for lane in 0..LANES {
-            (sums[lane], lost[lane]) = kahan::add(lanes[lane][at], sums[lane], lost[lane]);
+        for (sum, lane) in sums.iter_mut().zip(&mut lanes) {
+            let (first, rest) = lane.split_first()?;
+            (*sum, *lane) = (*first, rest);
         }
     }
-    // An infinity on the way leaves its trace in the sum, or NaN.
-    let finite = sums.iter().all(|sum| sum.is_finite());
+    let split = lanes.map(<[f64]>::as_chunks::<BLOCK>);
+    for number in 0..split[0].0.len() {
+        let mut blocks = [&[0.0; BLOCK]; LANES];
+        for (block, (whole, _)) in blocks.iter_mut().zip(&split) {
+            *block = whole.get(number)?;
+        }
+        for at in 0..BLOCK {
+            add_lanes(&mut sums, &mut lost, |lane| blocks[lane][at]);
+        }
+    }
+    for at in 0..split[0].1.len() {
+        add_lanes(&mut sums, &mut lost, |lane| {
+            split[lane].1.get(at).copied().unwrap_or(0.0)
+        });
+    }
+    // An infinity on the way leaves its trace in the sum, or NaN in one of both.
+    let finite = sums.iter().chain(&lost).all(|sum| sum.is_finite());
     finite.then_some((sums, lost))
 }
 
