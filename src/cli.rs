@@ -6,7 +6,8 @@ use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::commands::Command;
-use crate::config::{Flags, LogFormat, LogLevel};
+use crate::config::{Flags, LogLevel};
+use crate::log_lines::LogLines;
 use crate::server::run::serve;
 
 /// Stack of every thread that parses or evaluates: generous against the parser's bounds on depth and
@@ -79,10 +80,6 @@ fn start_log(flags: &Flags) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false);
-    match format {
-        LogFormat::Logfmt => builder.init(),
-        LogFormat::Json => builder.json().init(),
-    }
+        .with_ansi(false);
+    builder.event_format(LogLines(format)).init();
 }

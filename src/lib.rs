@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod ingest;
 pub mod limits;
+mod log_lines;
 pub mod server;
 pub mod settings;
 pub mod telemetry;

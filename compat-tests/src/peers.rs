@@ -61,3 +61,10 @@ pub fn optional(name: &str) -> Option<PathBuf> {
     let path = folder().join(name);
     path.exists().then_some(path)
 }
+
+/// A Python with the clients that some tests need, which `TENBIN_PYTHON` names.
+#[must_use]
+pub fn python() -> Option<PathBuf> {
+    let named = std::env::var_os("TENBIN_PYTHON").map(PathBuf::from);
+    named.filter(|path| path.exists())
+}

@@ -152,7 +152,8 @@ fn unescape_name(name: &str) -> String {
         if code.is_empty() {
             out.push('_');
         } else {
-            let point = (code.len() <= 6 && code.bytes().all(|b| b.is_ascii_hexdigit()))
+            // Its own escaping of code points above U+FFFFF does not come back in Prometheus.
+            let point = (code.len() <= 5 && code.bytes().all(|b| b.is_ascii_hexdigit()))
                 .then(|| u32::from_str_radix(code, 16).ok().and_then(char::from_u32))
                 .flatten();
             let Some(point) = point else {
@@ -184,7 +185,8 @@ mod tests {
             ("U___1f600_", "\u{1f600}"),
             ("U__bad_zz_", "U__bad_zz_"),
             ("U__open_2e", "U__open_2e"),
-            ("U__long_0000000_", "U__long_0000000_"),
+            ("U__long_0002e_", "long."),
+            ("U__long_00002e_", "U__long_00002e_"),
         ] {
             assert_eq!(unescape_name(escaped), expected);
         }

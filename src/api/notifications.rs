@@ -1,8 +1,8 @@
 //! `/api/v1/notifications` and its live form: what an operator should know right now.
 //!
 //! Notifications are derived from the server's state, in Prometheus' words. The live form is an event
-//! stream: all active ones at once, then each change; it looks once a second, and takes at most 16
-//! subscribers (204 beyond, as Prometheus).
+//! stream: all active ones at once, then each change; it looks once a second, and takes so many
+//! subscribers as `--web.max-notifications-subscribers` says (204 beyond, as Prometheus).
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -22,8 +22,8 @@ use tokio::sync::mpsc;
 use super::response::success_json;
 use crate::server::App;
 
-/// Subscribers of the live form at most.
-const MAX_SUBSCRIBERS: usize = 16;
+/// Frames that wait for a slow subscriber.
+const QUEUED_FRAMES: usize = 16;
 
 /// How often the live form looks for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -67,9 +67,9 @@ pub async fn notifications(State(app): State<Arc<App>>) -> Response {
 struct Subscriber;
 
 impl Subscriber {
-    fn new() -> Option<Self> {
+    fn new(most: usize) -> Option<Self> {
         let taken = SUBSCRIBERS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
-            (count < MAX_SUBSCRIBERS).then_some(count + 1)
+            (count < most).then_some(count + 1)
         });
         taken.ok().map(|_| Self)
     }
@@ -83,10 +83,10 @@ impl Drop for Subscriber {
 
 /// `GET /api/v1/notifications/live`
 pub async fn live(State(app): State<Arc<App>>) -> Response {
-    let Some(subscriber) = Subscriber::new() else {
+    let Some(subscriber) = Subscriber::new(app.max_notification_subscribers) else {
         return StatusCode::NO_CONTENT.into_response();
     };
-    let (sender, receiver) = mpsc::channel(MAX_SUBSCRIBERS);
+    let (sender, receiver) = mpsc::channel(QUEUED_FRAMES);
     tokio::spawn(watch(app, sender, subscriber));
     let mut response = Response::new(Body::new(Frames(receiver)));
     for (name, value) in [

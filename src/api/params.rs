@@ -1,7 +1,7 @@
 //! Request parameters with the semantics of Go's `Request.FormValue`.
 //!
-//! A POST with a form body gives its values first, then those of the URL; other requests give the
-//! URL's alone. A parameter that may occur once takes the first value, a repeated one all of them.
+//! A POST with a form body gives its values first, then those of the URL (with a multipart form the other way
+//! round); other requests give the URL's alone. A parameter that may occur once takes the first value, a repeated one all of them.
 //! Unknown parameters are ignored.
 
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Limited};
 use tenbin_model::text::quote::quoted;
 
 use super::error::ApiError;
+use super::multipart;
 
 /// The largest form body, bytes: what Go's `ParseForm` reads.
 const MAX_FORM_BYTES: usize = 10 << 20;
@@ -140,16 +141,25 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
         let mut params = Self::default();
-        let is_form = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|v| v.to_str().ok())
-            .and_then(|v| v.split(';').next())
-            .is_some_and(|v| {
-                v.trim()
-                    .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-            });
-        if is_form && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
+        let content_type = parts.headers.get(header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|v| v.to_str().ok()).unwrap_or("");
+        let media_type = content_type.split(';').next().unwrap_or("");
+        let has_form = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+        let boundary = multipart::boundary(content_type).filter(|_| has_form);
+        if let Some(boundary) = boundary {
+            // Behind those of the URL, unlike those of the usual form.
+            params.add(parts.uri.query().unwrap_or("").as_bytes());
+            let bytes = read_body(body).await?;
+            for (name, value) in multipart::fields(&bytes, boundary) {
+                let value = String::from_utf8_lossy(value).into_owned();
+                params.values.entry(name).or_default().push(value);
+            }
+            return Ok(params);
+        }
+        let is_form = media_type
+            .trim()
+            .eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        if is_form && has_form {
             let bytes = read_body(body).await?;
             params.add(&bytes);
             params.url_from = params
@@ -212,6 +222,22 @@ mod tests {
         assert_eq!(params.all("match[]"), ["a", "b"]);
         assert_eq!(params.first("other"), "1");
         assert_eq!(params.first("absent"), "");
+    }
+
+    #[tokio::test]
+    async fn multipart_values_come_behind_the_urls() {
+        let body = "--B\r\nContent-Disposition: form-data; name=\"query\"\r\n\r\nform\r\n--B--\r\n";
+        let ask = async |uri: &str| {
+            let request = Request::builder()
+                .method("POST")
+                .uri(uri)
+                .header("content-type", "multipart/form-data; boundary=B")
+                .body(Body::from(body))
+                .unwrap();
+            Params::from_request(request, &()).await.unwrap()
+        };
+        assert_eq!(ask("/x").await.first("query"), "form");
+        assert_eq!(ask("/x?query=url").await.all("query"), ["url", "form"]);
     }
 
     #[test]

@@ -16,7 +16,9 @@ use super::json::{push_list, push_timestamp, push_value};
 use super::params::Params;
 use super::response::{success, try_success_annotated};
 use super::times::{limit_param, parse_duration_param_ms, parse_time_ms, time_param};
+use crate::server::query_log::{LoggedQuery, Origin};
 use crate::server::{App, Store};
+use crate::telemetry::Telemetry;
 use tenbin_storage::Db;
 
 /// A range query may have this many steps beyond its first.
@@ -25,19 +27,30 @@ const MAX_STEPS: f64 = 11_000.0;
 /// The warning on a result cut by `limit`.
 pub const TRUNCATED: &str = "results truncated due to limit";
 
-/// What both query endpoints take besides the times.
-struct Request {
+/// What is asked, and by whom.
+struct Asked {
     text: String,
-    expr: Expr,
     range: QueryRange,
+    origin: Origin,
+}
+
+/// What both query endpoints take.
+struct Request {
+    asked: Arc<Asked>,
+    expr: Expr,
     options: EngineOptions,
     limit: usize,
     stats: String,
 }
 
 /// `GET|POST /api/v1/query`
-pub async fn instant(State(app): State<Arc<App>>, Store(db): Store, params: Params) -> Response {
-    let request = match instant_request(&app, &params) {
+pub async fn instant(
+    State(app): State<Arc<App>>,
+    Store(db): Store,
+    origin: Origin,
+    params: Params,
+) -> Response {
+    let request = match instant_request(&app, origin, &params) {
         Ok(request) => request,
         Err(error) => return error.into_response(),
     };
@@ -45,31 +58,39 @@ pub async fn instant(State(app): State<Arc<App>>, Store(db): Store, params: Para
 }
 
 /// `GET|POST /api/v1/query_range`
-pub async fn range(State(app): State<Arc<App>>, Store(db): Store, params: Params) -> Response {
-    let request = match range_request(&app, &params) {
+pub async fn range(
+    State(app): State<Arc<App>>,
+    Store(db): Store,
+    origin: Origin,
+    params: Params,
+) -> Response {
+    let request = match range_request(&app, origin, &params) {
         Ok(request) => request,
         Err(error) => return error.into_response(),
     };
     run(&app, db, request).await
 }
 
-fn instant_request(app: &App, params: &Params) -> Result<Request, ApiError> {
+fn instant_request(app: &App, origin: Origin, params: &Params) -> Result<Request, ApiError> {
     let limit = limit_param(params)?;
     let time_ms = time_param(params, "time", app.clock.now_ms())?;
     let options = engine_options(app, params)?;
     let (text, expr) = parse_query(app, params)?;
     let range = QueryRange::instant(time_ms);
     Ok(Request {
-        text,
+        asked: Arc::new(Asked {
+            text,
+            range,
+            origin,
+        }),
         expr,
-        range,
         options,
         limit,
         stats: params.first("stats").to_owned(),
     })
 }
 
-fn range_request(app: &App, params: &Params) -> Result<Request, ApiError> {
+fn range_request(app: &App, origin: Origin, params: &Params) -> Result<Request, ApiError> {
     let limit = limit_param(params)?;
     let time = |name: &str| {
         parse_time_ms(params.first(name)).map_err(|e| ApiError::invalid_parameter(name, e))
@@ -108,7 +129,8 @@ fn range_request(app: &App, params: &Params) -> Result<Request, ApiError> {
             ),
         ));
     }
-    // The engine's clock has milliseconds: a finer step evaluates every millisecond.
+    // The engine's clock has milliseconds: a finer step evaluates every millisecond, where Prometheus'
+    // engine divides by zero.
     let step_ms = (step as i64).max(1);
     let range = QueryRange {
         start_ms,
@@ -116,9 +138,12 @@ fn range_request(app: &App, params: &Params) -> Result<Request, ApiError> {
         step_ms,
     };
     Ok(Request {
-        text,
+        asked: Arc::new(Asked {
+            text,
+            range,
+            origin,
+        }),
         expr,
-        range,
         options,
         limit,
         stats: params.first("stats").to_owned(),
@@ -157,7 +182,8 @@ async fn run(app: &Arc<App>, db: Arc<Db>, request: Request) -> Response {
         return ApiError::from(EvalError::Timeout("query execution")).into_response();
     }
     let timeout = Duration::from_millis(request.options.timeout_ms);
-    let telemetry = Arc::clone(&app.telemetry);
+    let (asked, running) = (Arc::clone(&request.asked), Arc::clone(app));
+    let queued = Instant::now();
     let work = app.query_threads.run(timeout, move |turn| {
         let started = Instant::now();
         let mut request = request;
@@ -166,16 +192,16 @@ async fn run(app: &Arc<App>, db: Arc<Db>, request: Request) -> Response {
         request.options.timeout_ms = left.as_millis() as u64;
         let result = tenbin_promql::evaluate(
             &*db,
-            &request.text,
+            &request.asked.text,
             &request.expr,
-            &request.range,
+            &request.asked.range,
             &request.options,
             &turn.cancel,
         );
-        let stats = result.as_ref().ok().map(|r| &r.stats);
-        telemetry
-            .query
-            .observe(turn.waited, started.elapsed(), stats);
+        let (outcome, took) = (result.as_ref().map(|r| &r.stats), started.elapsed());
+        let telemetry = &running.telemetry.query;
+        telemetry.observe(turn.waited, took, outcome.ok());
+        log(&running, &request.asked, outcome, turn.waited, took);
         let written = result.and_then(|result| {
             let guard = Guard {
                 cancel: &turn.cancel,
@@ -188,7 +214,46 @@ async fn run(app: &Arc<App>, db: Arc<Db>, request: Request) -> Response {
     });
     match work.await {
         Ok(response) => response,
-        Err(error) => ApiError::from(EvalError::from(error)).into_response(),
+        Err(error) => {
+            let error = EvalError::from(error);
+            log(app, &asked, Err(&error), queued.elapsed(), Duration::ZERO);
+            ApiError::from(error).into_response()
+        }
+    }
+}
+
+/// Writes the query log, if there is one.
+fn log(
+    app: &App,
+    asked: &Asked,
+    outcome: Result<&QueryStats, &EvalError>,
+    waited: Duration,
+    took: Duration,
+) {
+    let Some(log) = app.config.query_log() else {
+        return;
+    };
+    let mut stats = Vec::new();
+    match outcome {
+        Ok(of_query) => push_stats(&mut stats, of_query, waited, true),
+        Err(_) => {
+            // What a failed query has read is not known; its time was spent evaluating.
+            let of_query = QueryStats {
+                eval_total_s: took.as_secs_f64(),
+                ..QueryStats::default()
+            };
+            push_stats(&mut stats, &of_query, waited, true);
+        }
+    }
+    let query = LoggedQuery {
+        text: &asked.text,
+        range: &asked.range,
+        error: outcome.err().map(ToString::to_string),
+        stats: &stats,
+        origin: &asked.origin,
+    };
+    if log.write(&query, app.clock.now_ms()).is_err() {
+        Telemetry::add(&app.telemetry.query.log_failures, 1);
     }
 }
 
@@ -253,7 +318,7 @@ fn answer(
         out.push(b'}');
         Ok(())
     };
-    try_success_annotated(push, &annotations, &request.text)
+    try_success_annotated(push, &annotations, &request.asked.text)
 }
 
 /// Cuts a vector or matrix to `limit` series; says whether anything was cut.
@@ -275,17 +340,18 @@ fn truncate(value: &mut Value, limit: usize) -> bool {
 }
 
 fn push_stats(out: &mut Vec<u8>, stats: &QueryStats, waited: Duration, per_step: bool) {
-    let timings = serde_json::json!({
-        "evalTotalTime": stats.eval_total_s,
-        "resultSortTime": stats.result_sort_s,
-        "queryPreparationTime": stats.preparation_s,
-        "innerEvalTime": stats.inner_eval_s,
-        "execQueueTime": waited.as_secs_f64(),
-        "execTotalTime": waited.as_secs_f64() + stats.eval_total_s,
-    });
-    out.extend_from_slice(b"{\"timings\":");
-    out.extend_from_slice(timings.to_string().as_bytes());
-    out.extend_from_slice(b",\"samples\":{");
+    let queue_s = waited.as_secs_f64();
+    let timings = [
+        ("evalTotalTime", stats.eval_total_s),
+        ("resultSortTime", stats.result_sort_s),
+        ("queryPreparationTime", stats.preparation_s),
+        ("innerEvalTime", stats.inner_eval_s),
+        ("execQueueTime", queue_s),
+        ("execTotalTime", queue_s + stats.eval_total_s),
+    ];
+    let timings = timings.map(|(name, seconds)| format!("\"{name}\":{seconds}"));
+    let text = format!("{{\"timings\":{{{}}},\"samples\":{{", timings.join(","));
+    out.extend_from_slice(text.as_bytes());
     if let Some(per_step) = stats.samples_per_step.as_ref().filter(|_| per_step) {
         out.extend_from_slice(b"\"totalQueryableSamplesPerStep\":");
         push_list(out, per_step, |out, (timestamp_ms, count)| {

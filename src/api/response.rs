@@ -24,6 +24,21 @@ fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
     response
 }
 
+/// The most of an error's text that is answered. Prometheus gives back whatever it was sent.
+const MAX_ERROR_BYTES: usize = 16 << 10;
+
+/// A text without its end, if it is longer than it may be.
+#[must_use]
+pub fn cut(mut text: String, max_bytes: usize) -> String {
+    if text.len() > max_bytes {
+        let end = text.floor_char_boundary(max_bytes);
+        let more = text.len() - end;
+        text.truncate(end);
+        text.push_str(&format!("... ({more} bytes more)"));
+    }
+    text
+}
+
 /// A success whose data `push` writes.
 pub fn success(push: impl FnOnce(&mut Vec<u8>)) -> Response {
     success_annotated(push, &Annotations::default(), "")
@@ -109,7 +124,7 @@ pub fn error_response(error: &ApiError) -> Response {
     let mut body = b"{\"status\":\"error\",\"errorType\":".to_vec();
     push_string(&mut body, error.kind.as_str());
     body.extend_from_slice(b",\"error\":");
-    push_string(&mut body, &error.message);
+    push_string(&mut body, &cut(error.message.clone(), MAX_ERROR_BYTES));
     body.push(b'}');
     json_response(error.kind.status(), body)
 }
@@ -117,6 +132,7 @@ pub fn error_response(error: &ApiError) -> Response {
 /// A plain-text answer as Go's `http.Error` gives it.
 #[must_use]
 pub fn text_error(status: StatusCode, text: &str) -> Response {
+    let text = cut(text.to_owned(), MAX_ERROR_BYTES);
     let mut response = Response::new(Body::from(format!("{text}\n")));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -139,6 +155,12 @@ mod tests {
     async fn body_of(response: Response) -> String {
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(cut("abc".into(), 3), "abc");
+        assert_eq!(cut("a\u{e9}bc".into(), 2), "a... (4 bytes more)");
     }
 
     #[tokio::test]

@@ -78,9 +78,19 @@ fn parse_rfc3339_ms(text: &str) -> Option<i64> {
             .checked_sub(6)
             .is_some_and(|at| matches!(bytes[at], b'+' | b'-')),
     };
-    if !fits || !zone_fits {
+    // Go knows no leap seconds, and any number of digits of a fraction.
+    if !fits || !zone_fits || &text[17..19] > "59" {
         return None;
     }
+    let fraction = bytes[20..]
+        .iter()
+        .take_while(|b| b.is_ascii_digit())
+        .count();
+    let text = if bytes[19] == b'.' && fraction > 9 {
+        &format!("{}{}", &text[..29], &text[20 + fraction..])
+    } else {
+        text
+    };
     text.parse::<jiff::Timestamp>().ok().map(|t| {
         // Truncated towards the past, as Go's Unix seconds plus nanoseconds.
         t.as_nanosecond().div_euclid(1_000_000) as i64

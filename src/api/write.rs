@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::Request;
 use axum::response::{IntoResponse, Response};
 use tenbin_storage::{Commit, Db};
 
-use super::body::{Refusal, header_text, read_body};
+use super::body::{Refusal, read_body};
 use super::stored::{durable, off_the_workers, refused_append};
+use super::write_message::{WriteMessage, check_headers};
 use super::write_outcome::{Outcome, Written};
 use crate::ingest::decompress::{DecompressError, snappy};
 use crate::ingest::remote_write_v1::RemoteWriteV1;
@@ -39,13 +40,6 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The message that a body holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
-    V1,
-    V2,
-}
-
 /// `POST /api/v1/write`
 pub async fn write(
     State(app): State<Arc<App>>,
@@ -55,23 +49,24 @@ pub async fn write(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let outcome = async {
-        let version = check_headers(&parts.headers).map_err(|refusal| (None, refusal))?;
-        let failed = |refusal| (Some(version), refusal);
+        let message = check_headers(&parts.headers, &app.write_messages)
+            .map_err(|refusal| (None, refusal))?;
+        let failed = |refusal| (Some(message), refusal);
         let body = read_body(body, &app.write_limits, &app.bodies, &parts.headers);
         let body = body.await.map_err(failed)?;
-        let stored = store(&app, db, peer, version, body).await;
+        let stored = store(&app, db, peer, message, body).await;
         let (outcome, commit) = stored.map_err(failed)?;
         durable(commit).await.map_err(failed)?;
-        Ok::<_, (Option<Version>, Refusal)>(outcome)
+        Ok::<_, (Option<WriteMessage>, Refusal)>(outcome)
     };
     match outcome.await {
         Ok(outcome) => {
             outcome.note(&app.telemetry);
             outcome.into_response()
         }
-        Err((version, refusal)) => {
+        Err((message, refusal)) => {
             let mut response = refusal.into_response();
-            if version == Some(Version::V2) {
+            if message == Some(WriteMessage::V2) {
                 // A 2.0 sender needs the counts on every answer: nothing was written.
                 Written::default().push_headers(response.headers_mut());
             }
@@ -80,67 +75,26 @@ pub async fn write(
     }
 }
 
-/// Judges Content-Encoding and Content-Type; says which message the body should hold.
-fn check_headers(headers: &HeaderMap) -> Result<Version, Refusal> {
-    let encoding = header_text(headers, header::CONTENT_ENCODING);
-    let refuse = |text: String| Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("snappy") {
-        return refuse(format!(
-            "{encoding} encoding (compression) is not accepted by this server; \
-             only snappy is acceptable"
-        ));
-    }
-    let content_type = header_text(headers, header::CONTENT_TYPE);
-    let mut parts = content_type.split(';').map(str::trim);
-    let media_type = parts.next().unwrap_or("");
-    if media_type.is_empty() {
-        return Ok(Version::V1);
-    }
-    if !media_type.eq_ignore_ascii_case("application/x-protobuf") {
-        return refuse(format!(
-            "expected application/x-protobuf as the first (media) part, got {content_type} \
-             content-type"
-        ));
-    }
-    for part in parts {
-        let Some((name, message)) = part.split_once('=') else {
-            continue;
-        };
-        if !name.trim().eq_ignore_ascii_case("proto") {
-            continue;
-        }
-        return match message.trim().trim_matches('"') {
-            "prometheus.WriteRequest" => Ok(Version::V1),
-            "io.prometheus.write.v2.Request" => Ok(Version::V2),
-            unknown => refuse(format!(
-                "unknown type for remote write protobuf message {unknown}, \
-                 supported: prometheus.WriteRequest, io.prometheus.write.v2.Request"
-            )),
-        };
-    }
-    Ok(Version::V1)
-}
-
 async fn store(
     app: &Arc<App>,
     db: Arc<Db>,
     peer: Peer,
-    version: Version,
+    message: WriteMessage,
     body: Buffer,
 ) -> Result<(Outcome, Commit), Refusal> {
     // An append waits while the log's writer is far behind: never on an async worker.
     if body.len() <= INLINE_BODY_BYTES && db.wal_queued_bytes() <= INLINE_QUEUED_BYTES {
-        return decode_and_append(app, &db, peer, version, &body);
+        return decode_and_append(app, &db, peer, message, &body);
     }
     let app = Arc::clone(app);
-    off_the_workers(move || decode_and_append(&app, &db, peer, version, &body)).await
+    off_the_workers(move || decode_and_append(&app, &db, peer, message, &body)).await
 }
 
 fn decode_and_append(
     app: &App,
     db: &Db,
     peer: Peer,
-    version: Version,
+    message: WriteMessage,
     body: &[u8],
 ) -> Result<(Outcome, Commit), Refusal> {
     let limits = &app.write_limits;
@@ -150,14 +104,14 @@ fn decode_and_append(
             DecompressError::TooLarge { .. } => Refusal::too_large(e.to_string()),
             DecompressError::Corrupt(_) => bad(e.to_string()),
         })?;
-        let stored = match version {
-            Version::V1 => {
+        let stored = match message {
+            WriteMessage::V1 => {
                 let request = RemoteWriteV1::decode(buffer, limits);
                 let request = request.map_err(|e| bad(e.to_string()))?;
                 let appended = db.append(peer.connection, &request);
                 appended.map(|(report, commit)| (Outcome::v1(&report), commit))
             }
-            Version::V2 => {
+            WriteMessage::V2 => {
                 let request = RemoteWriteV2::decode(buffer, limits);
                 let request = request.map_err(|e| bad(e.to_string()))?;
                 let appended = db.append(peer.connection, &request);
@@ -169,35 +123,4 @@ fn decode_and_append(
         }
         stored.map_err(|e| refused_append(&e))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(encoding: &str, content_type: &str) -> Result<Version, Refusal> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
-        headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
-        check_headers(&headers)
-    }
-
-    #[test]
-    fn headers_are_judged_as_prometheus_does() {
-        assert_eq!(check("", ""), Ok(Version::V1));
-        assert_eq!(check("snappy", "application/x-protobuf"), Ok(Version::V1));
-        let v1 = "application/x-protobuf; proto=prometheus.WriteRequest";
-        assert_eq!(check("snappy", v1), Ok(Version::V1));
-        let v2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
-        assert_eq!(check("snappy", v2), Ok(Version::V2));
-        let refused = |encoding, content_type| check(encoding, content_type).unwrap_err();
-        assert_eq!(refused("gzip", "application/x-protobuf").0, 415);
-        assert_eq!(
-            refused("gzip", "").1,
-            "gzip encoding (compression) is not accepted by this server; \
-             only snappy is acceptable"
-        );
-        assert_eq!(refused("snappy", "application/json").0, 415);
-        assert_eq!(refused("snappy", "application/x-protobuf;proto=foo").0, 415);
-    }
 }

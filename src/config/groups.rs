@@ -7,6 +7,7 @@ use clap::Args;
 use tenbin_storage::WalSync;
 
 use super::values::{duration, size, timeout, wal_sync};
+use crate::api::write_message::WriteMessage;
 
 /// When the configuration file is read again.
 #[derive(Debug, Args)]
@@ -153,6 +154,24 @@ pub(super) struct WebFlags {
     /// Accepted for compatibility: remote write is always on.
     #[arg(long = "web.enable-remote-write-receiver")]
     pub(super) enable_remote_write_receiver: bool,
+    /// Remote-write messages to take: `prometheus.WriteRequest` is version 1.0,
+    /// `io.prometheus.write.v2.Request` 2.0. May be repeated.
+    #[arg(
+        long = "web.remote-write-receiver.accepted-protobuf-messages",
+        value_name = "MESSAGE",
+        default_values = WriteMessage::ALL.map(WriteMessage::name)
+    )]
+    pub(super) accepted_messages: Vec<WriteMessage>,
+    /// Most subscribers of /api/v1/notifications/live; further ones get a 204.
+    #[arg(
+        long = "web.max-notifications-subscribers",
+        value_name = "N",
+        default_value_t = 16
+    )]
+    pub(super) max_notification_subscribers: usize,
+    /// Title of the page.
+    #[arg(long = "web.page-title", value_name = "TEXT", default_value = "Tenbin")]
+    pub(super) page_title: String,
     /// Accepted for compatibility: OTLP is always taken.
     #[arg(long = "web.enable-otlp-receiver")]
     pub(super) enable_otlp_receiver: bool,

@@ -91,6 +91,20 @@ fn web(flags: &WebFlags) -> Vec<Listed> {
         ("web.cors.origin", flags.cors_origin.clone()),
         ("web.enable-lifecycle", flags.enable_lifecycle.to_string()),
         ("web.enable-admin-api", flags.enable_admin_api.to_string()),
+        (
+            "web.remote-write-receiver.accepted-protobuf-messages",
+            flags
+                .accepted_messages
+                .iter()
+                .map(|message| message.name())
+                .collect::<Vec<_>>()
+                .join(","),
+        ),
+        (
+            "web.max-notifications-subscribers",
+            flags.max_notification_subscribers.to_string(),
+        ),
+        ("web.page-title", flags.page_title.clone()),
         // Always on, whatever the flags say.
         ("web.enable-remote-write-receiver", true.to_string()),
         ("web.enable-otlp-receiver", true.to_string()),

@@ -139,6 +139,9 @@ impl Flags {
                 },
                 max_concurrent_queries: self.query.max_concurrency.max(1),
                 write_limits: effective.remote_write_receiver.over(&self.write_limits()),
+                write_messages: self.web.accepted_messages.clone(),
+                max_notification_subscribers: self.web.max_notification_subscribers,
+                page_title: self.web.page_title.clone(),
                 read_limits: ReadLimits {
                     max_samples: self.read.sample_limit,
                     max_concurrent: self.read.concurrent_limit,

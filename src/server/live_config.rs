@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tenbin_model::text::quote::quoted;
 
+use super::query_log::QueryLog;
 use crate::settings;
 use crate::settings::file::ConfigFile;
 
@@ -17,6 +18,7 @@ pub struct LiveConfig {
     path: Option<PathBuf>,
     flags: ConfigFile,
     current: RwLock<Arc<ConfigFile>>,
+    query_log: RwLock<Option<Arc<QueryLog>>>,
     /// Of the text in force.
     checksum: RwLock<Option<u64>>,
     last: RwLock<LastReload>,
@@ -28,6 +30,7 @@ pub struct Reread {
     config: ConfigFile,
     /// Of its text; absent without a file.
     checksum: Option<u64>,
+    query_log: Option<QueryLog>,
 }
 
 impl Reread {
@@ -36,14 +39,25 @@ impl Reread {
             return Ok(Self {
                 config: fill(ConfigFile::default(), flags),
                 checksum: None,
+                query_log: None,
             });
         };
         let text = settings::read(path)?;
-        let file =
+        let mut file =
             ConfigFile::parse(&text).map_err(|e| format!("parsing {}: {e}", path.display()))?;
+        let log_file = &mut file.global.query_log_file;
+        let query_log = if log_file.is_empty() {
+            None
+        } else {
+            let folder = path.parent().unwrap_or_else(|| Path::new(""));
+            let full = folder.join(&*log_file);
+            *log_file = full.display().to_string();
+            Some(QueryLog::open(&full)?)
+        };
         Ok(Self {
             config: fill(file, flags),
             checksum: Some(checksum(&text)),
+            query_log,
         })
     }
 }
@@ -123,6 +137,7 @@ impl LiveConfig {
         Ok(Self {
             path,
             current: RwLock::new(Arc::new(read.config)),
+            query_log: RwLock::new(read.query_log.map(Arc::new)),
             checksum: RwLock::new(read.checksum),
             flags,
             last: RwLock::new(LastReload {
@@ -136,6 +151,12 @@ impl LiveConfig {
     #[must_use]
     pub fn current(&self) -> Arc<ConfigFile> {
         Arc::clone(&self.current.read())
+    }
+
+    /// Where queries are logged, if they are.
+    #[must_use]
+    pub fn query_log(&self) -> Option<Arc<QueryLog>> {
+        self.query_log.read().clone()
     }
 
     /// How the last reload went.
@@ -165,6 +186,7 @@ impl LiveConfig {
         last.success_ms = now_ms;
         *self.current.write() = Arc::new(read.config);
         *self.checksum.write() = read.checksum;
+        *self.query_log.write() = read.query_log.map(Arc::new);
     }
 
     /// Notes that a reload failed.

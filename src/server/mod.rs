@@ -7,11 +7,14 @@ pub mod counted;
 pub mod drain;
 pub mod endpoints;
 pub mod external_url;
+pub mod idle;
 pub mod listener;
 pub mod live_config;
 pub mod methods;
 pub mod operations;
+pub mod page;
 pub mod paths;
+pub mod query_log;
 pub mod read_timeout;
 pub mod reload;
 pub mod router;
@@ -40,6 +43,7 @@ use tenbin_promql::options::EngineOptions;
 use tenbin_storage::{Clock, Db, ReplayProgress};
 
 use crate::api::response::text_error;
+use crate::api::write_message::WriteMessage;
 use crate::ingest::otlp::settings::Deltas;
 use crate::limits::{ReadLimits, WriteLimits};
 use crate::telemetry::Telemetry;
@@ -60,6 +64,12 @@ pub struct App {
     pub telemetry: Arc<Telemetry>,
     /// Limits on writes.
     pub write_limits: WriteLimits,
+    /// The remote-write messages that are taken.
+    pub write_messages: Vec<WriteMessage>,
+    /// Subscribers of the live notifications at most.
+    pub max_notification_subscribers: usize,
+    /// The title of the page.
+    pub page_title: String,
     /// Limits on remote reads.
     pub read_limits: ReadLimits,
     /// Where remote reads run.
@@ -108,6 +118,12 @@ pub struct AppSettings {
     pub max_concurrent_queries: usize,
     /// Limits on writes.
     pub write_limits: WriteLimits,
+    /// The remote-write messages that are taken.
+    pub write_messages: Vec<WriteMessage>,
+    /// Subscribers of the live notifications at most.
+    pub max_notification_subscribers: usize,
+    /// The title of the page.
+    pub page_title: String,
     /// Limits on remote reads.
     pub read_limits: ReadLimits,
     /// What becomes of OTLP's delta values.
@@ -148,6 +164,9 @@ impl App {
             query_threads: QueryThreads::new(settings.max_concurrent_queries),
             telemetry: Arc::new(Telemetry::default()),
             write_limits: settings.write_limits,
+            write_messages: settings.write_messages,
+            max_notification_subscribers: settings.max_notification_subscribers,
+            page_title: settings.page_title,
             read_limits: settings.read_limits,
             read_threads: QueryThreads::new(settings.read_limits.max_concurrent.max(1)),
             otlp_deltas: settings.otlp_deltas,

@@ -98,14 +98,18 @@ pub async fn not_found() -> Response {
     unrouted(StatusCode::NOT_FOUND, "404 page not found")
 }
 
-/// A redirect with the small page that Go's `http.Redirect` sends.
-pub fn redirect(status: StatusCode, target: &str) -> Response {
-    let escaped = target
-        .replace('&', "&amp;")
+/// Text for a page, escaped as Go's `html.EscapeString` does.
+pub fn escape_html(text: &str) -> String {
+    text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&#34;")
-        .replace('\'', "&#39;");
+        .replace('\'', "&#39;")
+}
+
+/// A redirect with the small page that Go's `http.Redirect` sends.
+pub fn redirect(status: StatusCode, target: &str) -> Response {
+    let escaped = escape_html(target);
     let reason = status.canonical_reason().unwrap_or_default();
     let body = format!("<a href=\"{escaped}\">{reason}</a>.\n\n");
     let mut response = (status, body).into_response();

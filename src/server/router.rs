@@ -7,24 +7,24 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::body::Body;
+use axum::extract::{OriginalUri, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 
 use super::paths::{not_found, plain_path, redirect, unrouted};
 use super::{
-    App, counted, drain, endpoints, methods, operations, read_timeout, same_origin, web_config,
+    App, compression, counted, drain, endpoints, methods, operations, page, read_timeout,
+    same_origin, web_config,
 };
 use crate::api::response::text_error;
 use crate::api::{federate, influx};
 use crate::telemetry::exposition;
-
-/// The page at `/query`.
-const QUERY_PAGE: &str = include_str!("../../ui/query.html");
 
 /// The whole HTTP surface.
 pub fn router(app: &Arc<App>) -> Router {
@@ -63,13 +63,59 @@ pub fn router(app: &Arc<App>) -> Router {
         .layer(from_fn(drain::layer))
 }
 
+/// Pages and files that are asked for by GET, each also with a slash behind it.
+const WITHOUT_SLASH: [&str; 7] = [
+    "/query",
+    "/graph",
+    "/version",
+    "/metrics",
+    "/federate",
+    "/-/healthy",
+    "/-/ready",
+];
+
+/// What is asked for by POST or PUT, and refused for GET.
+const OPERATIONS_WITHOUT_SLASH: [&str; 2] = ["/-/reload", "/-/quit"];
+
+/// Redirects of paths with a slash too many, as Prometheus' router gives them.
+fn slashes() -> Router<Arc<App>> {
+    let mut router = Router::new();
+    for path in WITHOUT_SLASH.into_iter().chain(OPERATIONS_WITHOUT_SLASH) {
+        router = router.route(&format!("{path}/"), any(without_slash));
+    }
+    router
+}
+
+async fn without_slash(OriginalUri(uri): OriginalUri, method: Method) -> Response {
+    let path = uri.path().trim_end_matches('/');
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let is_operation = OPERATIONS_WITHOUT_SLASH
+        .iter()
+        .any(|end| path.ends_with(end));
+    match method {
+        Method::GET => redirect(StatusCode::MOVED_PERMANENTLY, &target),
+        Method::POST | Method::PUT if is_operation => {
+            let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, &target);
+            // Go writes a page only for GET and HEAD.
+            *response.body_mut() = Body::empty();
+            response.headers_mut().remove(header::CONTENT_TYPE);
+            response
+        }
+        _ => not_found().await,
+    }
+}
+
 /// What is not under `/api/v1`, and that.
 fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
+        .merge(slashes())
         .nest("/api/v1", endpoints::router(app))
         .route("/", get(to_query_page))
         .route("/graph", get(graph_to_query_page))
-        .route("/query", get(|| async { Html(QUERY_PAGE) }))
+        .merge(page::router())
         .route("/version", get(operations::version))
         .route("/write", post(influx::write_v1))
         .route("/api/v2/write", post(influx::write_v2))
@@ -77,7 +123,9 @@ fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/metrics", get(metrics))
         .route(
             "/federate",
-            get(federate::federate).layer(CompressionLayer::new()),
+            get(federate::federate)
+                .layer(CompressionLayer::new().compress_when(SizeAbove::new(0)))
+                .layer(from_fn(compression::layer)),
         )
         .route("/-/healthy", get(operations::healthy))
         .route("/-/ready", get(operations::ready))

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tenbin_storage::vfs::OsVfs;
 use tenbin_storage::{Clock, Db, OpenError, Options, SystemClock};
 
+use super::idle::CloseIdle;
 use super::listener::ConnectionLimit;
 use super::secure::Secure;
 use super::target::EncodeTargets;
@@ -71,7 +72,10 @@ pub async fn serve(settings: ServerSettings) -> Result<(), ServeError> {
         let listener = bind(address).map_err(|source| ServeError::Listen { address, source })?;
         let server = axum_server::from_tcp(listener)
             .map_err(|source| ServeError::Listen { address, source })?
-            .acceptor(EncodeTargets(secure.clone()))
+            .acceptor(EncodeTargets(CloseIdle {
+                inner: secure.clone(),
+                timeout: app.read_timeout,
+            }))
             .first_request_timeout(FIRST_REQUEST_TIMEOUT.min(app.read_timeout))
             .accept_error_handler(|peer, error| {
                 tracing::debug!(?peer, %error, "connection refused");

@@ -45,6 +45,17 @@ pub enum SecureStream {
     Tls(Box<TlsStream<SlottedStream>>),
 }
 
+impl SecureStream {
+    /// Whether both ends agreed on HTTP/2.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+}
+
 impl<S: Send + 'static> Accept<TcpStream, S> for Secure {
     type Stream = SecureStream;
     type Service = S;

@@ -33,6 +33,9 @@ pub struct ConfigFile {
 pub struct GlobalFile {
     /// Labels of this server towards others: federation and remote read.
     pub external_labels: BTreeMap<String, String>,
+    /// Where queries are logged; relative to the folder of the file.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub query_log_file: String,
 }
 
 /// `storage`

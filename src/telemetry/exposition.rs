@@ -243,8 +243,13 @@ fn push_query_durations(e: &mut Exposition, app: &App) {
     }
     e.gauge(
         "prometheus_engine_query_log_enabled",
-        "State of the query log: there is none.",
-        0.0,
+        "State of the query log.",
+        f64::from(u8::from(app.config.query_log().is_some())),
+    );
+    e.counter(
+        "prometheus_engine_query_log_failures_total",
+        "The number of query log failures.",
+        read(&app.telemetry.query.log_failures),
     );
 }
 

@@ -140,6 +140,8 @@ pub struct QueryTelemetry {
     pub samples: AtomicU64,
     /// Samples read from the store.
     pub samples_read: AtomicU64,
+    /// Queries that could not be logged.
+    pub log_failures: AtomicU64,
 }
 
 impl QueryTelemetry {

@@ -38,9 +38,10 @@ const METHODS: [&str; 6] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"];
 /// slash counts.
 fn routes() -> BTreeSet<String> {
     let outside = include_str!("../../../src/server/router.rs");
+    let page = include_str!("../../../src/server/page.rs");
     let api = include_str!("../../../src/server/endpoints.rs");
     let mut all = BTreeSet::new();
-    for (source, before) in [(outside, ""), (api, "/api/v1")] {
+    for (source, before) in [(outside, ""), (page, ""), (api, "/api/v1")] {
         for text in source.split('"').filter(|text| text.starts_with('/')) {
             if !text.contains([' ', '\n']) {
                 all.insert(format!("{before}{}", text.replace("{name}", "job")));

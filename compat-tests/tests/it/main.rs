@@ -21,6 +21,7 @@ mod otlp;
 mod otlp_deltas;
 mod prometheus;
 mod query_limits;
+mod readers;
 mod remote_read;
 mod remote_write_v2;
 mod senders;
@@ -31,9 +32,12 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// The server under test.
+/// The server under test: the one of this workspace, or another build that `TENBIN_UNDER_TEST` names.
 fn tenbin() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_tenbin-under-test"))
+    std::env::var_os("TENBIN_UNDER_TEST").map_or_else(
+        || env!("CARGO_BIN_EXE_tenbin-under-test").into(),
+        PathBuf::from,
+    )
 }
 
 /// Turns a text error into a test failure.
@@ -78,6 +82,7 @@ fn peer_trials() -> Vec<Trial> {
             trials.extend(interchange::trials(&peers));
             trials.extend(native_histograms::trials(&peers));
             trials.extend(otlp::trials());
+            trials.extend(readers::trials(&peers));
             trials.extend(remote_read::trials(&peers));
             trials.extend(senders::trials(&peers));
             trials

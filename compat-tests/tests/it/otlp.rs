@@ -3,14 +3,14 @@
 //! Prometheus has no OTLP receiver; names are compared with those that VictoriaMetrics makes.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 use tenbin_compat_tests::http::{Answer, Client, form};
-use tenbin_compat_tests::peers::optional;
+use tenbin_compat_tests::peers::{optional, python};
 use tenbin_compat_tests::process::{Process, Tenbin, free_port};
 
 use super::{failed, tenbin};
@@ -32,20 +32,13 @@ pub(crate) fn trials() -> Vec<Trial> {
             .with_ignored_flag(true),
     };
     let name = "otlp::the_python_sdk_delivers";
-    let sdk = match optional_path("TENBIN_OTEL_PYTHON") {
+    let sdk = match python() {
         Some(python) => Trial::test(name, move || python_sdk(&python)),
         None => Trial::test(name, || Ok(()))
-            .with_kind("skipped: TENBIN_OTEL_PYTHON names no Python with the OpenTelemetry SDK")
+            .with_kind("skipped: TENBIN_PYTHON names no Python")
             .with_ignored_flag(true),
     };
     vec![trial, sdk]
-}
-
-/// The program that a variable names.
-fn optional_path(variable: &str) -> Option<PathBuf> {
-    std::env::var_os(variable)
-        .map(PathBuf::from)
-        .filter(|path| path.exists())
 }
 
 /// The real SDK exports for a few seconds; what it counted is what is stored.

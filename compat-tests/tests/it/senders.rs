@@ -1,11 +1,12 @@
 //! Real senders at once: Prometheus 3.5 by remote write 1.0 and 2.0, vmagent, `promtool push metrics`,
-//! Influx and OpenMetrics lines, and the OpenTelemetry SDK where there is one, while Tenbin is killed
-//! and started again. What was acknowledged, and all that senders with a queue scraped, is there.
+//! curl with Influx lines and with OpenMetrics text, and the OpenTelemetry SDK where there is one, while
+//! Tenbin is killed and started again. What was acknowledged, and all that senders with a queue scraped, is
+//! there.
 //!
-//! `TENBIN_SENDERS_SECONDS` makes it longer.
+//! `TENBIN_SENDERS_SECONDS` makes it longer; it is killed twice, and once more for each 100 s beyond 200.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::{Failed, Trial};
 use tenbin_compat_tests::http::{Client, form};
-use tenbin_compat_tests::peers::{Peers, optional};
+use tenbin_compat_tests::peers::{Peers, optional, python};
 use tenbin_compat_tests::process::{Process, Tenbin, free_port};
 use tenbin_compat_tests::prometheus::Prometheus;
 
@@ -60,24 +61,36 @@ fn single(url: &str, query: &str, time_s: f64) -> Option<f64> {
         .ok()
 }
 
+/// Sends a body by curl; says whether it was taken.
+fn curl(url: &str, file: &Path) -> bool {
+    let sent = Command::new("curl")
+        .args([
+            "--silent",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code}",
+        ])
+        .arg("--data-binary")
+        .arg(format!("@{}", file.display()))
+        .arg(url)
+        .output();
+    sent.is_ok_and(|output| output.stdout == b"204")
+}
+
 /// Sends numbered lines until told to stop, each until it is taken; gives how many there were.
 fn push_lines(
     url: String,
+    file: PathBuf,
     stop: Arc<AtomicBool>,
-    line: fn(u64) -> (String, &'static str),
+    line: fn(u64) -> String,
 ) -> JoinHandle<u64> {
     std::thread::spawn(move || {
-        let client = Client::default();
         let mut number = 0;
         while !stop.load(Ordering::Relaxed) {
             number += 1;
-            let (body, path) = line(number);
-            loop {
-                let headers = [("Content-Type", "application/x-www-form-urlencoded")];
-                let answer = client.post(&format!("{url}{path}"), &headers, body.as_bytes());
-                if answer.is_ok_and(|answer| answer.status == 204) {
-                    break;
-                }
+            let _ = std::fs::write(&file, line(number));
+            while !curl(&url, &file) {
                 std::thread::sleep(Duration::from_millis(50));
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -122,6 +135,7 @@ struct Scrapers {
     _exporter: Process,
     prometheus: Vec<(&'static str, Prometheus)>,
     vmagent: Process,
+    vmagent_url: String,
 }
 
 fn start_scrapers(
@@ -185,6 +199,7 @@ fn start_scrapers(
         _exporter: exporter,
         prometheus,
         vmagent,
+        vmagent_url: format!("http://127.0.0.1:{own}"),
     })
 }
 
@@ -205,126 +220,191 @@ fn wait_for(url: &str, query: &str, time_s: f64, value: f64) -> Result<(), Faile
     }
 }
 
+/// The OpenTelemetry SDK for Python, which prints how far it raised its counter.
+fn start_sdk(
+    python: PathBuf,
+    directory: &Path,
+    url: &str,
+    seconds: u64,
+) -> JoinHandle<std::io::Result<Output>> {
+    let script = directory.join("otel_sdk.py");
+    let _ = std::fs::write(&script, include_str!("otel_sdk.py"));
+    let endpoint = format!("{url}/api/v1/otlp/v1/metrics");
+    std::thread::spawn(move || {
+        Command::new(python)
+            .arg(&script)
+            .args([&endpoint, &seconds.to_string()])
+            .output()
+    })
+}
+
+/// What it is called, what counts its lines, and how many it sent.
+type Pusher = (&'static str, &'static str, JoinHandle<u64>);
+
+fn start_pushers(
+    peers: &Peers,
+    directory: &Path,
+    url: &str,
+    stop: &Arc<AtomicBool>,
+) -> Vec<Pusher> {
+    let influx = push_lines(
+        format!("{url}/write?precision=ms"),
+        directory.join("influx.txt"),
+        Arc::clone(stop),
+        |number| format!("lines,kind=influx number={number}i {}", now_ms()),
+    );
+    let metrics = push_lines(
+        format!("{url}/api/v1/import/prometheus"),
+        directory.join("openmetrics.txt"),
+        Arc::clone(stop),
+        |number| {
+            let time = now_ms() as f64 / 1000.0;
+            format!("# TYPE om counter\nom_total {number} {time:.3}\n# EOF\n")
+        },
+    );
+    let (promtool, folder) = (peers.promtool.clone(), directory.to_owned());
+    let pushed = push_by_promtool(promtool, folder, url.to_owned(), Arc::clone(stop));
+    vec![
+        ("influx", "count_over_time(lines_number[1d])", influx),
+        ("openmetrics", "count_over_time(om_total[1d])", metrics),
+        ("promtool", "max_over_time(pushed_total[1d])", pushed),
+    ]
+}
+
 fn senders(peers: &Peers, vmagent: &Path) -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let mut server = Tenbin::start(&tenbin(), directory.path(), &[]).map_err(failed)?;
     let scrapers = start_scrapers(peers, vmagent, directory.path(), &server.url);
     let scrapers = scrapers.map_err(failed)?;
     let stop = Arc::new(AtomicBool::new(false));
-    let influx = push_lines(server.url.clone(), Arc::clone(&stop), |number| {
-        (
-            format!("lines,kind=influx number={number}i {}", now_ms()),
-            "/write?precision=ms",
-        )
-    });
-    let metrics = push_lines(server.url.clone(), Arc::clone(&stop), |number| {
-        let time = now_ms() as f64 / 1000.0;
-        let text = format!("# TYPE om counter\nom_total {number} {time:.3}\n# EOF\n");
-        (text, "/api/v1/import/prometheus")
-    });
-    let (promtool, folder) = (peers.promtool.clone(), directory.path().to_owned());
-    let pushed = push_by_promtool(promtool, folder, server.url.clone(), Arc::clone(&stop));
+    let pushers = start_pushers(peers, directory.path(), &server.url, &stop);
     let length = seconds();
-    let sdk = std::env::var_os("TENBIN_OTEL_PYTHON").map(|python| {
-        let script = directory.path().join("otel_sdk.py");
-        let _ = std::fs::write(&script, include_str!("otel_sdk.py"));
-        let endpoint = format!("{}/api/v1/otlp/v1/metrics", server.url);
-        let seconds = (length * 3 / 4).to_string();
-        std::thread::spawn(move || {
-            Command::new(python)
-                .arg(&script)
-                .args([&endpoint, &seconds])
-                .output()
-        })
-    });
+    let sdk = python().map(|python| start_sdk(python, directory.path(), &server.url, length));
     // What was scraped before the senders' queues were up is not sent.
     std::thread::sleep(Duration::from_secs(4));
     let from_s = now_ms() as f64 / 1000.0;
-    for _ in 0..2 {
-        std::thread::sleep(Duration::from_secs(length.saturating_sub(4) / 3));
+    let kills = (length / 100).max(2);
+    let pause = Duration::from_secs(length.saturating_sub(4) / (kills + 1));
+    for _ in 0..kills {
+        std::thread::sleep(pause);
         server.restart().map_err(failed)?;
     }
-    std::thread::sleep(Duration::from_secs(length.saturating_sub(4) / 3));
+    std::thread::sleep(pause);
     stop.store(true, Ordering::Relaxed);
     let at_s = (now_ms() as f64 / 1000.0 - 1.0).floor();
-    let window = format!("[{}s]", (at_s - from_s).floor());
+    let span_s = (at_s - from_s).floor();
+    let mut figures = check_prometheus(&server.url, &scrapers, at_s, span_s)?;
+    figures.push(check_vmagent(&server.url, &scrapers)?);
+    figures.extend(check_pushers(&server.url, pushers, kills)?);
+    if let Some(sdk) = sdk {
+        figures.push(check_sdk(&server.url, sdk)?);
+    }
+    no_line_with(&server.process, "Tenbin", &["ERROR", "panicked"])?;
+    eprintln!("{length} s, {kills} kills: {}", figures.join("; "));
+    Ok(())
+}
+
+/// Fails with the first line of a program's log that has one of the words.
+fn no_line_with(process: &Process, name: &str, words: &[&str]) -> Result<(), Failed> {
+    let log = process.output();
+    let has_one = |line: &&str| words.iter().any(|word| line.contains(word));
+    match log.lines().find(has_one) {
+        Some(line) => Err(failed(format!("{name}: {line}"))),
+        None => Ok(()),
+    }
+}
+
+/// All that each Prometheus scraped is there.
+fn check_prometheus(
+    url: &str,
+    scrapers: &Scrapers,
+    at_s: f64,
+    span_s: f64,
+) -> Result<Vec<String>, Failed> {
     let mut figures = Vec::new();
     for (sender, own) in &scrapers.prometheus {
         // One after the other: without their names the series of several could not be told apart.
         let mut scraped = 0.0;
         for metric in METRICS {
-            let query = |more: &str| format!("sum(count_over_time({metric}{{{more}}}{window}))");
+            let query = |more: &str| format!("sum(count_over_time({metric}{{{more}}}[{span_s}s]))");
             let own_count = single(&own.url, &query(""), at_s);
             let count = own_count.ok_or_else(|| failed(own.process.output()))?;
-            wait_for(
-                &server.url,
-                &query(&format!("sender=\"{sender}\"")),
-                at_s,
-                count,
-            )?;
+            wait_for(url, &query(&format!("sender=\"{sender}\"")), at_s, count)?;
             scraped += count;
         }
         figures.push(format!("{sender}: {scraped} samples"));
-        let log = own.process.output();
-        if let Some(line) = log
-            .lines()
-            .find(|l| l.contains("level=ERROR") || l.contains("non-recoverable"))
-        {
-            return Err(failed(format!("{sender}: {line}")));
-        }
+        no_line_with(&own.process, sender, &["level=ERROR", "non-recoverable"])?;
     }
-    // A scrape a second, whatever happened in between.
-    let up = format!("count_over_time(up{{sender=\"vmagent\"}}{window})");
-    let least = (at_s - from_s).floor() - 2.0;
+    Ok(figures)
+}
+
+/// All rows that vmagent gave to its queue are there, and it dropped none.
+fn check_vmagent(url: &str, scrapers: &Scrapers) -> Result<String, Failed> {
+    let metrics = Client::default().get(&format!("{}/metrics", scrapers.vmagent_url));
+    let metrics = metrics.map_err(failed)?.text();
+    let sum = |name: &str| -> f64 {
+        let values = metrics.lines().filter(|line| line.starts_with(name));
+        let values = values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.sum()
+    };
+    let dropped = sum("vmagent_remotewrite_samples_dropped_total")
+        + sum("vmagent_remotewrite_packets_dropped_total");
+    let pushed = sum("vmagent_remotewrite_rows_pushed_after_relabel_total");
+    if dropped > 0.0 || pushed == 0.0 {
+        let text = format!("vmagent: {dropped} dropped of {pushed} rows");
+        return Err(failed(text));
+    }
+    let all = "sum(count_over_time({sender=\"vmagent\"}[1d]))";
     let deadline = Instant::now() + Duration::from_secs(40);
-    while single(&server.url, &up, at_s).is_none_or(|count| count < least) {
+    let stored = loop {
+        let stored = single(url, all, now_ms() as f64 / 1000.0 + 1.0).unwrap_or(0.0);
+        if stored >= pushed {
+            break stored;
+        }
         if Instant::now() > deadline {
-            let found = single(&server.url, &up, at_s);
             let log = scrapers.vmagent.output();
-            return Err(failed(format!("vmagent: {found:?} of {least}\n{log}")));
+            return Err(failed(format!("vmagent: {stored} of {pushed}\n{log}")));
         }
         std::thread::sleep(Duration::from_millis(300));
+    };
+    // While the server starts it is told 503, and says so.
+    let mine = |line: &&str| line.contains("\terror\t") && !line.contains("re-sending the block");
+    if let Some(line) = scrapers.vmagent.output().lines().find(mine) {
+        return Err(failed(format!("vmagent: {line}")));
     }
-    figures.push(format!("vmagent: {least} scrapes or more"));
-    let later_s = now_ms() as f64 / 1000.0 + 1.0;
-    for (name, query, thread) in [
-        ("influx", "count_over_time(lines_number[1d])", influx),
-        ("openmetrics", "count_over_time(om_total[1d])", metrics),
-        ("promtool", "max_over_time(pushed_total[1d])", pushed),
-    ] {
+    Ok(format!(
+        "vmagent: {pushed} rows sent, {stored} and later ones stored"
+    ))
+}
+
+/// What was acknowledged is there.
+fn check_pushers(url: &str, pushers: Vec<Pusher>, kills: u64) -> Result<Vec<String>, Failed> {
+    let mut figures = Vec::new();
+    for (name, query, thread) in pushers {
         let sent = thread.join().map_err(|_| failed("a sender panicked"))?;
         // The last promtool run may have been after the question's time.
-        let later_s = later_s.max(now_ms() as f64 / 1000.0 + 1.0);
+        let later_s = now_ms() as f64 / 1000.0 + 1.0;
         // A line that was stored, but not answered before the kill, comes again at another time.
-        let found = single(&server.url, query, later_s).unwrap_or(0.0);
-        if found < sent as f64 || found > sent as f64 + 4.0 {
+        let found = single(url, query, later_s).unwrap_or(0.0);
+        if found < sent as f64 || found > (sent + kills) as f64 {
             return Err(failed(format!("{name}: {found} of {sent}")));
         }
         figures.push(format!("{name}: {sent} acknowledged, {found} stored"));
     }
-    if let Some(sdk) = sdk {
-        let output = sdk
-            .join()
-            .map_err(|_| failed("the SDK's thread panicked"))??;
-        let raised: f64 = String::from_utf8_lossy(&output.stdout)
-            .trim()
-            .parse()
-            .unwrap_or(-1.0);
-        if raised < 0.0 {
-            return Err(failed(String::from_utf8_lossy(&output.stderr)));
-        }
-        // While nobody listens it tries again; in the end all is there.
-        let all = "max_over_time(sdk_requests_total[1d])";
-        wait_for(&server.url, all, now_ms() as f64 / 1000.0 + 1.0, raised)?;
-        figures.push(format!("OpenTelemetry: counter at {raised}"));
-    }
-    let log = server.process.output();
-    if let Some(line) = log
-        .lines()
-        .find(|line| line.contains("ERROR") || line.contains("panicked"))
-    {
-        return Err(failed(format!("Tenbin: {line}")));
-    }
-    eprintln!("{length} s, two kills: {}", figures.join("; "));
-    Ok(())
+    Ok(figures)
+}
+
+fn check_sdk(url: &str, sdk: JoinHandle<std::io::Result<Output>>) -> Result<String, Failed> {
+    let joined = sdk
+        .join()
+        .map_err(|_| failed("the SDK's thread panicked"))?;
+    let output = joined?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let Ok(raised) = printed.trim().parse() else {
+        return Err(failed(String::from_utf8_lossy(&output.stderr)));
+    };
+    // While nobody listens it tries again; in the end all is there.
+    let all = "max_over_time(sdk_requests_total[1d])";
+    wait_for(url, all, now_ms() as f64 / 1000.0 + 1.0, raised)?;
+    Ok(format!("OpenTelemetry: counter at {raised}"))
 }
