@@ -40,9 +40,10 @@ impl System {
         }
     }
 
-    /// Whether the system takes the protocol at all.
-    pub(crate) fn takes(self, protocol: Protocol) -> bool {
-        self != Self::VictoriaMetrics || protocol == Protocol::Rw1
+    /// Whether the system has a part in a workload: VictoriaMetrics takes no remote write 2.0, and has
+    /// no native histograms of Prometheus' kind in its store.
+    pub(crate) fn takes(self, protocol: Protocol, is_native: bool) -> bool {
+        self != Self::VictoriaMetrics || (protocol == Protocol::Rw1 && !is_native)
     }
 
     fn program_name(self) -> &'static str {
@@ -61,6 +62,10 @@ pub(crate) struct Installed {
     program: PathBuf,
     /// Tenbin: `--storage.wal-sync`.
     wal_sync: String,
+    /// VictoriaMetrics: its result cache is on (questions may still say `nocache=1`).
+    caches: bool,
+    /// Prometheus: takes native histograms.
+    histograms: bool,
 }
 
 impl Installed {
@@ -75,7 +80,25 @@ impl Installed {
             system,
             program: program(system, peers, tenbin)?,
             wal_sync: wal_sync.to_owned(),
+            caches: false,
+            histograms: false,
         })
+    }
+
+    /// The same with its result cache on.
+    pub(crate) fn with_caches(&self) -> Self {
+        Self {
+            caches: true,
+            ..self.clone()
+        }
+    }
+
+    /// The same, ready for native histograms.
+    pub(crate) fn with_histograms(&self) -> Self {
+        Self {
+            histograms: true,
+            ..self.clone()
+        }
     }
 
     /// What an acknowledged sample survives, which every ingest figure must state.
@@ -158,6 +181,11 @@ impl Running {
             directory: directory.to_owned(),
             port,
         })
+    }
+
+    /// The first line of `--version`.
+    pub(crate) fn version(&self) -> String {
+        self.installed.version()
     }
 
     /// `kill -9`, start, and the time until `query` is answered, with
@@ -358,16 +386,18 @@ fn spawn(installed: &Installed, directory: &Path, port: u16) -> Result<Process, 
                     "--web.enable-remote-write-receiver",
                     "--web.enable-admin-api",
                 ]);
+            if installed.histograms {
+                command.arg("--enable-feature=native-histograms");
+            }
         }
         System::VictoriaMetrics => {
             command
                 .arg(format!("-storageDataPath={}", data.display()))
                 .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
-                .args([
-                    "-retentionPeriod=10y",
-                    "-search.latencyOffset=0s",
-                    "-search.disableCache",
-                ]);
+                .args(["-retentionPeriod=10y", "-search.latencyOffset=0s"]);
+            if !installed.caches {
+                command.arg("-search.disableCache");
+            }
         }
     }
     Process::start(
