@@ -174,7 +174,7 @@ fn compare(baseline: &Path, found: &Map<String, Value>) -> Result<(), String> {
     }
     Err(format!(
         "a hot path costs more than {}:\n  {}\nIf that is on purpose, accept it and commit the file, saying why:\n  \
-         {ACCEPT}=1 cargo run --profile perf -p tenbin-bench -- guard",
+         {ACCEPT}=1 CARGO_INCREMENTAL=0 cargo run --profile perf -p tenbin-bench -- guard",
         baseline.display(),
         worse.join("\n  ")
     ))
