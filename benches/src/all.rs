@@ -98,14 +98,10 @@ fn run_part(flags: &AllFlags, part: Part) -> Result<(Value, Vec<Goal>), String> 
     let programs = flags.programs.clone();
     match part {
         Part::Ingest => {
-            let defaults: IngestFlags = defaults()?;
-            ingest::run_with_goals(&IngestFlags {
-                preset: Some(flags.preset),
-                brief: true,
-                repeat: flags.repeat,
-                programs,
-                ..defaults
-            })
+            let mut ingest: IngestFlags = defaults()?;
+            (ingest.preset, ingest.repeat) = (Some(flags.preset), flags.repeat);
+            (ingest.brief, ingest.programs) = (true, programs);
+            ingest::run_with_goals(&ingest)
         }
         Part::Query => {
             let defaults: QueryFlags = defaults()?;

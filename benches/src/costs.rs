@@ -35,8 +35,11 @@ pub(crate) struct Cost {
 /// The costs of one request by system.
 pub(crate) type Costs = Vec<(System, Cost)>;
 
-/// Which number of a [`Cost`].
-pub(crate) const MEASURES: [(&str, fn(&Cost) -> f64); 3] = [
+/// Picks one number of a [`Cost`].
+pub(crate) type Measure = fn(&Cost) -> f64;
+
+/// The numbers that tables show.
+pub(crate) const MEASURES: [(&str, Measure); 3] = [
     ("p50 ms", |c| c.p50),
     ("p99 ms", |c| c.p99),
     ("CPU ms", |c| c.cpu),
@@ -98,7 +101,7 @@ pub(crate) fn ask_all(
 }
 
 /// The middle over several requests, of one number, by system.
-pub(crate) fn middles(costs: &[&Costs], of: fn(&Cost) -> f64) -> Vec<(System, f64)> {
+pub(crate) fn middles(costs: &[&Costs], of: Measure) -> Vec<(System, f64)> {
     let systems = costs.first().map_or(&[][..], |c| &c[..]);
     let middle = |system: System| {
         let all = costs.iter().flat_map(|costs| costs.iter());

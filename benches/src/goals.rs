@@ -39,7 +39,7 @@ impl Goal {
     /// No peer, no verdict.
     fn is_met(&self) -> Option<bool> {
         let ratio = self.ratio();
-        (ratio.is_finite() && self.peer.is_none_or(f64::is_finite)).then(|| ratio <= self.at_most)
+        (ratio.is_finite() && self.peer.is_none_or(f64::is_finite)).then_some(ratio <= self.at_most)
     }
 
     fn markdown(&self) -> String {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tenbin_compat_tests::http::form;
 
 use crate::client::{Connection, Encoded};
-use crate::costs::{Costs, Rounds, ask_all, middles};
+use crate::costs::{Costs, Measure, Rounds, ask_all, middles};
 use crate::goals::Goal;
 use crate::measure::{forget_peak, status_bytes};
 use crate::systems::{Running, System};
@@ -89,9 +89,7 @@ pub(super) fn run(
             let many: Costs = ask_all(systems, rounds, &|_| large.clone())?;
             let (mut cells, mut figures) = (Vec::new(), serde_json::Map::new());
             for (at, running) in systems.iter().enumerate() {
-                let factor = |of: fn(&crate::costs::Cost) -> f64| {
-                    middles(&[&many], of)[at].1 / middles(&[&few], of)[at].1
-                };
+                let factor = |of: Measure| middles(&[&many], of)[at].1 / middles(&[&few], of)[at].1;
                 let (time, cpu) = (factor(|c| c.p50), factor(|c| c.cpu));
                 let bytes = memory(running, &large)?;
                 cells.push(format!("{time:.1} | {cpu:.1} | {:.1}", bytes / 1e6));
