@@ -12,7 +12,6 @@ use crate::client::Encoded;
 use crate::costs::{self, Costs, MEASURES, Rounds, ask_all, middles, ours_and_best};
 use crate::goals::{self, Goal};
 use crate::load;
-use crate::measure::wait_quiet;
 use crate::query::answers::compare_lists;
 use crate::setup::{Preset, Programs, print_floor};
 use crate::systems::{Running, System};
@@ -97,7 +96,7 @@ pub(crate) fn run_with_goals(flags: &LabelFlags) -> Result<(Value, Vec<Goal>), S
         if let Some(refusal) = sent.first_refusal {
             return Err(format!("{}: {refusal}", running.system.name()));
         }
-        wait_quiet(running.process.id(), Duration::from_secs(120));
+        running.make_visible()?;
     }
     println!("\n### Labels at {} series\n", workload.sizes.totals.series);
     let mut figures = json!({

@@ -245,6 +245,16 @@ impl Running {
         Ok(total)
     }
 
+    /// Makes what was acknowledged visible to queries: VictoriaMetrics shows new samples and series
+    /// some seconds later on its own.
+    pub(crate) fn make_visible(&self) -> Result<(), String> {
+        if self.system == System::VictoriaMetrics {
+            Client::default().get(&format!("{}/internal/force_flush", self.url))?;
+        }
+        wait_quiet(self.process.id(), SETTLE_LIMIT);
+        Ok(())
+    }
+
     /// Brings everything into the form that stays on disk and waits until the system rests.
     /// Prometheus: what its head holds is written as a block (the snapshot), besides the blocks that
     /// it made on its own.

@@ -17,7 +17,7 @@ use tenbin_compat_tests::http::{Answer, Client};
 
 use crate::client::{Connection, Encoded};
 use crate::goals::{self, Goal};
-use crate::measure::{cpu_s, quantile, wait_quiet};
+use crate::measure::{cpu_s, quantile};
 use crate::query::answers::ask;
 use crate::setup::{Preset, Programs};
 use crate::systems::{Installed, Running, System};
@@ -104,7 +104,7 @@ impl Setting {
             flags.seconds.unwrap_or(seconds),
         );
         // an eighth more than the rate needs, since a fleet has whole targets
-        let live = (u64::from(flags.rate) * seconds * 9 / 8 / series as u64) as usize + 4;
+        let live = (u64::from(flags.rate) * (seconds + 3) * 9 / 8 / series as u64) as usize + 4;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let plan = Plan {
             series,
@@ -160,7 +160,7 @@ fn one_system(
     let running = Running::start(&installed.with_caches(), directory.path())?;
     let mut streams = Stream::open_all(&setting.workload, &running.url)?;
     all_streams(&mut streams, |stream| stream.preload(setting.preload))?;
-    wait_quiet(running.process.id(), Duration::from_secs(60));
+    running.make_visible()?;
     agree(setting, &running, ours)?;
     let mut figures = Vec::new();
     for part in [Part::IdleUncached, Part::Idle] {

@@ -69,11 +69,7 @@ pub(super) const PATHS: [HotPath; 16] = [
         by_regex,
     ),
     path("rate over a range", "point", Some("blocks"), |d| {
-        query(
-            d,
-            "rate({job=\"node-exporter\",__name__=~\"node_disk.*\"}[5m])",
-            true,
-        )
+        query(d, "rate(node_cpu_seconds_total[5m])", true)
     }),
     path("sum by (rate) over a range", "query", Some("blocks"), |d| {
         query(d, "sum by (mode) (rate(node_cpu_seconds_total[5m]))", true)
