@@ -3,23 +3,15 @@
 use std::path::PathBuf;
 
 use crate::generate::Protocol;
+use crate::setup::{Preset, Programs};
 use crate::workload::Name;
-
-/// Ready-made sets of settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Preset {
-    /// All workloads, tiny: under a minute.
-    Quick,
-    /// All workloads at the sizes of the design, remote write 2.0 too: under half an hour on 2 cores.
-    Full,
-}
 
 /// Settings of the ingest benchmark.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct IngestFlags {
     /// A ready-made set; other flags refine it.
     #[arg(long)]
-    preset: Option<Preset>,
+    pub(crate) preset: Option<Preset>,
     /// The workloads, in this order.
     #[arg(long = "workload", value_delimiter = ',')]
     names: Vec<Name>,
@@ -64,7 +56,10 @@ pub(crate) struct IngestFlags {
     pub(crate) replicas: Option<usize>,
     /// How often everything is repeated; medians are printed.
     #[arg(long)]
-    repeat: Option<usize>,
+    pub(crate) repeat: Option<usize>,
+    /// `newseries` at its size, all others at two fifths; only `newseries` is killed: what `all` runs.
+    #[arg(long)]
+    pub(crate) brief: bool,
     /// Leaves out the instance that is killed.
     #[arg(long)]
     pub(crate) no_kill: bool,
@@ -74,15 +69,8 @@ pub(crate) struct IngestFlags {
     /// Writes all figures to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Folder with the peers' programs; peers that are missing are left out and named.
-    #[arg(long, env = "TENBIN_PEERS")]
-    pub(crate) peers: Option<PathBuf>,
-    /// The server; by default the one beside this program.
-    #[arg(long)]
-    pub(crate) tenbin: Option<PathBuf>,
-    /// Only these systems (tenbin, prometheus, victoriametrics).
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) only: Vec<String>,
+    #[command(flatten)]
+    pub(crate) programs: Programs,
 }
 
 impl IngestFlags {
@@ -97,7 +85,7 @@ impl IngestFlags {
         let mut all: Vec<(Name, Protocol)> = names
             .into_iter()
             .map(|name| match name {
-                Name::Capture => (name, Protocol::Rw1),
+                Name::Capture | Name::Histograms => (name, Protocol::Rw1),
                 _ => (name, protocol),
             })
             .collect();
@@ -109,13 +97,19 @@ impl IngestFlags {
         all
     }
 
-    pub(crate) fn scale(&self) -> f64 {
+    pub(crate) fn scale(&self, name: Name) -> f64 {
         let usual = match self.preset {
             Some(Preset::Quick) => 0.01,
+            Some(Preset::Full) if self.brief && name != Name::Newseries => 0.4,
             Some(Preset::Full) => 1.0,
             None => 0.1,
         };
         self.scale.unwrap_or(usual)
+    }
+
+    /// Whether a second instance is killed.
+    pub(crate) fn kills(&self, name: Name) -> bool {
+        !self.no_kill && (!self.brief || name == Name::Newseries)
     }
 
     /// By how much a workload's scrapes are divided.

@@ -5,47 +5,92 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
+
 use crate::IngestFlags;
 use crate::figures::{Figures, Metric};
+use crate::generate::Protocol;
+use crate::goals::{self, Goal};
 use crate::load::{self, Sent};
 use crate::measure::{AnonymousPeak, cpu_s, median, status_bytes};
 use crate::report::{self, Outcome, Report};
 use crate::systems::{Installed, Running, System};
-use crate::workload::{Plan, Workload};
+use crate::workload::{Name, Plan, Workload};
 
 /// Runs the benchmark and prints its tables.
 pub(crate) fn run(flags: &IngestFlags) -> Result<(), String> {
-    let systems = installed(flags);
+    let (figures, reached) = run_with_goals(flags)?;
+    println!("{}", goals::table(&reached));
+    let Some(path) = &flags.json else {
+        return Ok(());
+    };
+    let mut all = figures;
+    all["goals"] = goals::to_json(&reached);
+    std::fs::write(path, format!("{all:#}\n")).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Runs the benchmark, prints its tables, and gives figures and goals.
+pub(crate) fn run_with_goals(flags: &IngestFlags) -> Result<(Value, Vec<Goal>), String> {
+    let systems = flags.programs.installed(&flags.wal_sync);
     let mut report = Report::new(flags, &systems);
+    let mut reached = Vec::new();
     println!("{}", report.head());
     for plan in flags.plans() {
         let now_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis() as i64);
         let title = plan.title();
+        if plan.name == Name::Capture && !plan.capture.exists() {
+            println!("left out: capture ({} not found)", plan.capture.display());
+            continue;
+        }
         let workload = Workload::prepare(plan, now_ms).map_err(|e| format!("{title}: {e}"))?;
         let outcomes = measure_all(flags, &systems, &workload)?;
         println!("{}", report::table(&workload, &outcomes));
         report.add(&workload, &outcomes);
+        reached.extend(goals_of(&workload, &outcomes));
     }
-    match &flags.json {
-        Some(path) => report.write(path),
-        None => Ok(()),
-    }
+    Ok((report.to_json(), reached))
 }
 
-fn installed(flags: &IngestFlags) -> Vec<Installed> {
-    let wanted =
-        |s: &System| flags.only.is_empty() || flags.only.iter().any(|only| only == s.name());
-    let mut systems = Vec::new();
-    for system in System::ALL.into_iter().filter(wanted) {
-        let (peers, tenbin) = (flags.peers.as_deref(), flags.tenbin.as_deref());
-        match Installed::find(system, peers, tenbin, &flags.wal_sync) {
-            Ok(installed) => systems.push(installed),
-            Err(reason) => println!("left out: {} ({reason})", system.name()),
+/// The lines of the table of goals that a workload has; ratios to VictoriaMetrics, which is the
+/// better peer in all of them.
+fn goals_of(workload: &Workload, outcomes: &[Outcome]) -> Vec<Goal> {
+    use Metric::{Disk, Lost, Restart, RssPerSeries, TotalCpu};
+    let lines: &[(Metric, f64)] = match (workload.plan.name, workload.plan.protocol) {
+        (Name::Steady, Protocol::Rw1) => &[(TotalCpu, 1.0 / 6.0), (Disk, 0.55)],
+        (Name::Churn, Protocol::Rw1) => &[(TotalCpu, 0.25), (Disk, 0.55)],
+        (Name::Newseries, Protocol::Rw1) => &[(TotalCpu, 1.0 / 6.0), (RssPerSeries, 0.4)],
+        (Name::Capture, _) => &[(Disk, 0.55)],
+        _ => &[],
+    };
+    let of = |system: System, metric: Metric| {
+        let outcome = outcomes.iter().find(|o| o.installed.system == system)?;
+        middle(&outcome.runs, metric)
+    };
+    let title = workload.plan.title();
+    let mut all = Vec::new();
+    for (metric, at_most) in lines {
+        let ours = of(System::Tenbin, *metric).unwrap_or(f64::NAN);
+        let peer = of(System::VictoriaMetrics, *metric).unwrap_or(f64::NAN);
+        all.push(Goal::new(
+            format!("{title}: {}", metric.title()),
+            *at_most,
+            ours,
+            peer,
+        ));
+    }
+    if workload.plan.name == Name::Newseries {
+        for (metric, at_most) in [(Restart, 1.0), (Lost, 0.0)] {
+            let ours = of(System::Tenbin, metric).unwrap_or(f64::NAN);
+            all.push(Goal::absolute(
+                format!("{title}: {}", metric.title()),
+                at_most,
+                ours,
+            ));
         }
     }
-    systems
+    all
 }
 
 /// All repetitions; the order of the systems moves on by one from repetition to repetition.
@@ -54,25 +99,36 @@ fn measure_all(
     systems: &[Installed],
     workload: &Workload,
 ) -> Result<Vec<Outcome>, String> {
+    let is_native = workload.plan.name == Name::Histograms;
     let mut outcomes: Vec<Outcome> = systems
         .iter()
-        .filter(|s| s.system.takes(workload.plan.protocol))
-        .map(|s| Outcome::new(s.clone()))
+        .filter(|s| s.system.takes(workload.plan.protocol, is_native))
+        .map(|s| {
+            Outcome::new(if is_native {
+                s.with_histograms()
+            } else {
+                s.clone()
+            })
+        })
         .collect();
     for repetition in 0..flags.repeat() {
         for position in 0..outcomes.len() {
             let number = (position + repetition) % outcomes.len();
             let outcome = &mut outcomes[number];
-            let figures = measure(&outcome.installed, workload, flags.no_kill)?;
+            let figures = measure(
+                &outcome.installed,
+                workload,
+                flags.kills(workload.plan.name),
+            )?;
             outcome.runs.push(figures);
         }
     }
     Ok(outcomes)
 }
 
-fn measure(installed: &Installed, workload: &Workload, no_kill: bool) -> Result<Figures, String> {
+fn measure(installed: &Installed, workload: &Workload, kills: bool) -> Result<Figures, String> {
     let mut figures = weigh(installed, workload)?;
-    if !no_kill {
+    if kills {
         figures.values.extend(kill(installed, workload)?);
     }
     Ok(figures)
@@ -159,7 +215,7 @@ impl IngestFlags {
         let mut plans: Vec<Plan> = names
             .into_iter()
             .map(|(name, protocol)| {
-                let mut plan = Plan::new(name, self.scale());
+                let mut plan = Plan::new(name, self.scale(name));
                 plan.protocol = protocol;
                 let fewer = self.scrapes_divisor();
                 plan.scrapes = (plan.scrapes / fewer).max(6);

@@ -5,19 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// CPU time of a process so far, user and system, seconds.
+/// CPU time of a process so far, user and system, all threads, also those that have ended: seconds,
+/// from the process' CPU clock, which counts nanoseconds (`/proc/PID/stat` counts ticks of 10 ms).
 pub(crate) fn cpu_s(process_id: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process_id}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .map_or(vec![], |(_, rest)| rest.split_whitespace().collect());
-    let field = |at: usize| {
-        fields
-            .get(at)
-            .and_then(|f| f.parse::<f64>().ok())
-            .unwrap_or(0.0)
-    };
-    (field(11) + field(12)) / 100.0
+    let clock = nix::time::clock_getcpuclockid(nix::unistd::Pid::from_raw(process_id as i32));
+    let now = clock.and_then(nix::time::clock_gettime);
+    now.map_or(0.0, |t| t.tv_sec() as f64 + t.tv_nsec() as f64 * 1e-9)
+}
+
+/// Makes the kernel forget the peak of a process' resident size so far.
+pub(crate) fn forget_peak(process_id: u32) -> bool {
+    std::fs::write(format!("/proc/{process_id}/clear_refs"), "5").is_ok()
 }
 
 /// A `kB` line of `/proc/PID/status` in bytes: `VmHWM` is the peak resident size, `RssAnon` the
@@ -103,6 +101,27 @@ pub(crate) fn disk_bytes(path: &Path) -> u64 {
         .sum()
 }
 
+/// The value below which this share of the values lies (nearest rank); sorts them.
+pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let rank = (share * values.len() as f64).ceil() as usize;
+    let at = rank.clamp(1, values.len().max(1)) - 1;
+    values.get(at).copied().unwrap_or(f64::NAN)
+}
+
+/// Median and half the distance between the smallest and the largest, in percent of the median.
+pub(crate) fn middle_and_spread(values: &[f64]) -> (f64, f64) {
+    let middle = median(values.to_vec());
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let spread = if middle > 0.0 {
+        (most - least) / 2.0 / middle * 100.0
+    } else {
+        0.0
+    };
+    (middle, spread)
+}
+
 /// The middle value.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -130,7 +149,10 @@ mod tests {
     #[test]
     fn this_process_has_costs() {
         assert!(status_bytes(std::process::id(), "VmHWM") > 100_000);
-        assert!(cpu_s(std::process::id()) >= 0.0);
+        assert!(cpu_s(std::process::id()) > 0.0);
         assert!(median(vec![3.0, 1.0, 2.0]) == 2.0 && median(vec![4.0, 1.0, 2.0, 3.0]) == 2.5);
+        let mut hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert!(quantile(&mut hundred, 0.5) == 50.0 && quantile(&mut hundred, 0.99) == 99.0);
+        assert!(middle_and_spread(&[9.0, 10.0, 12.0]) == (10.0, 15.0));
     }
 }

@@ -1,13 +1,13 @@
 //! Results as Markdown tables and as JSON, with the ratio to the better peer and the goal.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::IngestFlags;
 use crate::figures::{Figures, Metric};
 use crate::ingest::middle;
+use crate::setup::machine;
 use crate::systems::{Installed, System};
 use crate::workload::Workload;
 
@@ -141,19 +141,8 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(flags: &IngestFlags, systems: &[Installed]) -> Self {
-        let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let cpu = read("/proc/cpuinfo")
-            .lines()
-            .find_map(|l| l.strip_prefix("model name")?.split_once(": "))
-            .map_or(String::new(), |(_, name)| name.to_owned());
         Self {
-            machine: json!({
-                "cores": cores,
-                "cpu": cpu,
-                "kernel": read("/proc/sys/kernel/osrelease").trim(),
-                "load_average_before": read("/proc/loadavg").trim(),
-            }),
+            machine: machine(),
             versions: systems
                 .iter()
                 .map(|s| (s.system.title(), s.version()))
@@ -215,20 +204,19 @@ impl Report {
         }));
     }
 
-    /// Writes everything as JSON.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), String> {
+    /// Everything as JSON.
+    pub(crate) fn to_json(&self) -> Value {
         let versions: serde_json::Map<String, Value> = self
             .versions
             .iter()
             .map(|(name, version)| ((*name).to_owned(), json!(version)))
             .collect();
-        let all = json!({
+        json!({
             "machine": self.machine,
             "versions": versions,
             "repeat": self.repeat,
             "workloads": self.workloads,
-        });
-        std::fs::write(path, format!("{all:#}\n")).map_err(|e| format!("{}: {e}", path.display()))
+        })
     }
 }
 

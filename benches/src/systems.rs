@@ -40,9 +40,10 @@ impl System {
         }
     }
 
-    /// Whether the system takes the protocol at all.
-    pub(crate) fn takes(self, protocol: Protocol) -> bool {
-        self != Self::VictoriaMetrics || protocol == Protocol::Rw1
+    /// Whether the system has a part in a workload: VictoriaMetrics takes no remote write 2.0, and has
+    /// no native histograms of Prometheus' kind in its store.
+    pub(crate) fn takes(self, protocol: Protocol, is_native: bool) -> bool {
+        self != Self::VictoriaMetrics || (protocol == Protocol::Rw1 && !is_native)
     }
 
     fn program_name(self) -> &'static str {
@@ -61,6 +62,10 @@ pub(crate) struct Installed {
     program: PathBuf,
     /// Tenbin: `--storage.wal-sync`.
     wal_sync: String,
+    /// VictoriaMetrics: its result cache is on (questions may still say `nocache=1`).
+    caches: bool,
+    /// Prometheus: takes native histograms.
+    histograms: bool,
 }
 
 impl Installed {
@@ -75,7 +80,25 @@ impl Installed {
             system,
             program: program(system, peers, tenbin)?,
             wal_sync: wal_sync.to_owned(),
+            caches: false,
+            histograms: false,
         })
+    }
+
+    /// The same with its result cache on.
+    pub(crate) fn with_caches(&self) -> Self {
+        Self {
+            caches: true,
+            ..self.clone()
+        }
+    }
+
+    /// The same, ready for native histograms.
+    pub(crate) fn with_histograms(&self) -> Self {
+        Self {
+            histograms: true,
+            ..self.clone()
+        }
     }
 
     /// What an acknowledged sample survives, which every ingest figure must state.
@@ -160,6 +183,11 @@ impl Running {
         })
     }
 
+    /// The first line of `--version`.
+    pub(crate) fn version(&self) -> String {
+        self.installed.version()
+    }
+
     /// `kill -9`, start, and the time until `query` is answered, with
     /// the answer. All three say that they are ready only when their replay is done.
     pub(crate) fn kill_and_restart(
@@ -215,6 +243,16 @@ impl Running {
             total += self.number(&query, time_ms)?;
         }
         Ok(total)
+    }
+
+    /// Makes what was acknowledged visible to queries: VictoriaMetrics shows new samples and series
+    /// some seconds later on its own.
+    pub(crate) fn make_visible(&self) -> Result<(), String> {
+        if self.system == System::VictoriaMetrics {
+            Client::default().get(&format!("{}/internal/force_flush", self.url))?;
+        }
+        wait_quiet(self.process.id(), SETTLE_LIMIT);
+        Ok(())
     }
 
     /// Brings everything into the form that stays on disk and waits until the system rests.
@@ -358,16 +396,18 @@ fn spawn(installed: &Installed, directory: &Path, port: u16) -> Result<Process, 
                     "--web.enable-remote-write-receiver",
                     "--web.enable-admin-api",
                 ]);
+            if installed.histograms {
+                command.arg("--enable-feature=native-histograms");
+            }
         }
         System::VictoriaMetrics => {
             command
                 .arg(format!("-storageDataPath={}", data.display()))
                 .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
-                .args([
-                    "-retentionPeriod=10y",
-                    "-search.latencyOffset=0s",
-                    "-search.disableCache",
-                ]);
+                .args(["-retentionPeriod=10y", "-search.latencyOffset=0s"]);
+            if !installed.caches {
+                command.arg("-search.disableCache");
+            }
         }
     }
     Process::start(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bodies::{BodyTotals, BodyWriter};
 use crate::capture;
-use crate::generate::{Fleet, FleetSettings, Protocol, Request, Totals};
+use crate::generate::{Fleet, FleetSettings, NativeFleet, Protocol, Request, Totals};
 
 /// Chance of a restart of a target at one scrape: about every 17 hours at 15 s.
 const RESTART_CHANCE: f64 = 1.0 / 4000.0;
@@ -20,10 +20,18 @@ pub(crate) enum Name {
     Churn,
     /// A recorded remote-write stream of a real Prometheus, replicated.
     Capture,
+    /// Native histograms, 4,000 series.
+    Histograms,
 }
 
 impl Name {
-    pub(crate) const ALL: [Self; 4] = [Self::Steady, Self::Newseries, Self::Churn, Self::Capture];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Steady,
+        Self::Newseries,
+        Self::Churn,
+        Self::Capture,
+        Self::Histograms,
+    ];
 
     pub(crate) fn text(self) -> &'static str {
         match self {
@@ -31,6 +39,7 @@ impl Name {
             Self::Newseries => "newseries",
             Self::Churn => "churn",
             Self::Capture => "capture",
+            Self::Histograms => "histograms",
         }
     }
 }
@@ -65,6 +74,7 @@ impl Plan {
             Name::Newseries => (941_000.0, 6, 0.0),
             Name::Churn => (28_000.0, 480, 1.45),
             Name::Capture => (0.0, 0, 0.0),
+            Name::Histograms => (4_000.0, 240, 0.0),
         };
         Self {
             name,
@@ -122,6 +132,7 @@ impl Workload {
         };
         let make = |number: usize, path: &Path| match &recording {
             Some(recording) => recording.write(&plan, number, path, now_ms),
+            None if plan.name == Name::Histograms => histograms(&plan, number, path, now_ms),
             None => generate(&plan, number, path, now_ms),
         };
         let parts: Vec<Sizes> = std::thread::scope(|scope| {
@@ -150,7 +161,11 @@ impl Workload {
 
     /// The question whose answer shows that a restarted system is back, with the right answer.
     pub(crate) fn first_question(&self) -> (String, f64) {
-        let question = format!("sum(count_over_time(up[{}s]))", self.range_s());
+        let metric = match self.plan.name {
+            Name::Histograms => "http_request_duration_seconds",
+            _ => "up",
+        };
+        let question = format!("sum(count_over_time({metric}[{}s]))", self.range_s());
         (question, self.sizes.totals.up_samples as f64)
     }
 
@@ -244,6 +259,40 @@ fn generate(plan: &Plan, stream: usize, path: &Path, now_ms: i64) -> Result<Size
     })
 }
 
+/// One stream of native histograms, a fifth of the usual number to a request.
+fn histograms(plan: &Plan, stream: usize, path: &Path, now_ms: i64) -> Result<Sizes, String> {
+    let length_ms = plan.scrapes as i64 * plan.interval_ms;
+    let start_ms = plan
+        .start_ms
+        .unwrap_or(now_ms - length_ms - plan.interval_ms);
+    let series = plan.series.div_ceil(plan.connections.max(1));
+    let mut fleet = NativeFleet::new(series, stream, plan.seed);
+    let mut writer = BodyWriter::create(path)?;
+    for round in 0..plan.scrapes as u32 {
+        let base_ms = start_ms + i64::from(round) * plan.interval_ms;
+        fleet.scrape(
+            base_ms,
+            (plan.samples_per_request / 5).max(1),
+            |count, body| {
+                let message_bytes = snap::raw::decompress_len(body).map_err(|e| e.to_string())?;
+                writer.push(round, count as u32, body, message_bytes)
+            },
+        )?;
+    }
+    let samples = (series * plan.scrapes) as u64;
+    Ok(Sizes {
+        totals: Totals {
+            samples,
+            stale_markers: 0,
+            series: series as u64,
+            active: series as u64,
+            up_samples: samples,
+        },
+        bodies: writer.finish()?,
+        span_ms: (start_ms, start_ms + length_ms + plan.interval_ms),
+    })
+}
+
 /// Whether the value is a staleness marker.
 pub(crate) fn is_stale(value: f64) -> bool {
     value.to_bits() == crate::generate::STALE.to_bits()
@@ -253,6 +302,22 @@ pub(crate) fn is_stale(value: f64) -> bool {
 mod tests {
     use super::*;
     use crate::bodies::{Body, BodyReader};
+
+    #[test]
+    fn native_histograms_are_the_same_twice() {
+        let bytes = || {
+            let plan = Plan {
+                series: 40,
+                scrapes: 3,
+                start_ms: Some(1_700_000_000_000),
+                ..Plan::new(Name::Histograms, 1.0)
+            };
+            let workload = Workload::prepare(plan, 0).unwrap();
+            assert_eq!(workload.countable(), 120);
+            std::fs::read(&workload.streams[1]).unwrap()
+        };
+        assert!(bytes() == bytes());
+    }
 
     #[test]
     fn files_hold_what_was_counted() {

@@ -9,6 +9,7 @@
 
 mod catalogue;
 mod fleet;
+mod native;
 mod pool;
 mod random;
 mod request;
@@ -18,5 +19,6 @@ mod values;
 mod wire;
 
 pub(crate) use fleet::{Fleet, FleetSettings, STALE, Totals};
+pub(crate) use native::NativeFleet;
 pub(crate) use random::Random;
 pub(crate) use request::{Protocol, Request};

@@ -1,5 +1,5 @@
 //! What the queries are about: counters, gauges and classic histograms of a few series with many
-//! samples (`small_*`, every 15 s) and of many series (`big_*`, every minute), over 25 hours.
+//! samples (`small_*`, every 15 s; `quick` every minute) and of many series (`big_*`, every minute), over 25 hours.
 //!
 //! Requests follow each other in time, fifteen minutes at once, as all systems take them.
 
@@ -47,13 +47,15 @@ pub(super) struct Data {
 
 impl Data {
     /// The series, `big` of each big metric.
-    pub(super) fn new(big: usize) -> Self {
+    pub(super) fn new(big: usize, small_interval_ms: i64) -> Self {
         let mut data = Self {
             sources: Vec::new(),
             random: Random::new(11),
             samples: 0,
         };
-        for (prefix, count, interval_ms) in [("small", SMALL, 15_000), ("big", big, 60_000)] {
+        for (prefix, count, interval_ms) in
+            [("small", SMALL, small_interval_ms), ("big", big, 60_000)]
+        {
             for (name, kind) in [
                 ("requests_total", Kind::Counter),
                 ("errors_total", Kind::Counter),

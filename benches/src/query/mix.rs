@@ -1,5 +1,8 @@
-//! The 100 queries: eight kinds over 1, 100 and many series, at one time and over 1, 6 and 24 hours
-//! in 100 to 1,000 steps; and four that ask for presence or repeat themselves.
+//! The 118 queries: eight kinds over 1, 100 and many series, at one time and over 1, 6 and 24 hours
+//! in 100 to 1,000 steps; four that ask for presence or repeat themselves; and 18 for label names,
+//! label values and series.
+
+use tenbin_compat_tests::http::form;
 
 /// What a query is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +63,50 @@ pub(super) struct Query {
     pub(super) size: Size,
     pub(super) span: Span,
     pub(super) text: String,
+    /// Below `/api/v1/`, of questions for labels and series, which have a selector as text.
+    pub(super) metadata: Option<&'static str>,
 }
+
+impl Query {
+    /// Path and parameters; `back` is how many steps before `end_ms` the answer ends.
+    pub(super) fn target(&self, end_ms: i64, back: i64, no_cache: bool) -> String {
+        let (length, step) = self.span.seconds().unwrap_or((0, 15));
+        let end_s = end_ms / 1000 - back * step;
+        let end = end_s.to_string();
+        let (start, step) = ((end_s - length).to_string(), step.to_string());
+        let mut parameters = Vec::new();
+        if no_cache {
+            parameters.push(("nocache", "1"));
+        }
+        if let Some(path) = self.metadata {
+            parameters.extend([
+                ("match[]", self.text.as_str()),
+                ("start", &start),
+                ("end", &end),
+            ]);
+            return format!("/api/v1/{path}?{}", form(&parameters));
+        }
+        parameters.push(("query", &self.text));
+        if self.span == Span::Instant {
+            parameters.push(("time", &end));
+            return format!("/api/v1/query?{}", form(&parameters));
+        }
+        parameters.extend([("start", start.as_str()), ("end", &end), ("step", &step)]);
+        format!("/api/v1/query_range?{}", form(&parameters))
+    }
+
+    /// How tables name it.
+    pub(super) fn title(&self) -> String {
+        let (span, text) = (self.span.title(), &self.text);
+        match self.metadata {
+            Some(path) => format!("{path} `{text}` {span}"),
+            None => format!("`{text}` {span}"),
+        }
+    }
+}
+
+/// Paths of the questions for labels and series.
+const METADATA: [&str; 3] = ["labels", "label/instance/values", "series"];
 
 /// Kinds and their queries; `P` stands for the metrics' prefix, `M` for matchers.
 const KINDS: [(&str, &str); 8] = [
@@ -108,7 +154,17 @@ pub(super) fn queries() -> Vec<Query> {
                     size,
                     span,
                     text: text.replace("P_", &format!("{prefix}_")),
+                    metadata: None,
                 });
+            }
+            if matches!(span, Span::Hour | Span::Day) {
+                all.extend(METADATA.map(|path| Query {
+                    kind: "metadata",
+                    size,
+                    span,
+                    text: format!("{prefix}_temperature{{{matchers}}}"),
+                    metadata: Some(path),
+                }));
             }
         }
     }
@@ -117,6 +173,7 @@ pub(super) fn queries() -> Vec<Query> {
         size: Size::Many,
         span: Span::SixHours,
         text: text.to_owned(),
+        metadata: None,
     }));
     all
 }
@@ -126,9 +183,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_a_hundred() {
+    fn there_are_118() {
         let all = queries();
-        assert_eq!(all.len(), 100);
+        assert_eq!(all.len(), 118);
+        let one = all
+            .iter()
+            .find(|q| q.span == Span::Hour && q.metadata.is_none());
+        let target = one.unwrap().target(7_200_000, 2, true);
+        assert!(
+            target.contains("nocache=1&query=") && target.ends_with("start=3528&end=7128&step=36")
+        );
         assert!(
             all.iter()
                 .all(|q| !q.text.contains("P_") && !q.text.contains('M'))

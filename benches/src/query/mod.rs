@@ -1,132 +1,204 @@
-//! The query benchmark: latency and CPU of the same 100 queries over the same data.
+//! The query benchmark: latency (median and 99th percentile) and CPU of the same 118 queries over
+//! the same data, with result caches off and on, and cost against size.
 //!
 //! All systems run at once and rest while another one is asked. Before any time counts, answers are
-//! compared: those of Prometheus must be ours, but for the last digits; VictoriaMetrics calculates
-//! otherwise by design, so that it only must have an answer where we have one. Caches of results are
-//! off everywhere.
+//! compared ([`answers`]). With caches on, every request ends one step after the one before, as a
+//! dashboard that refreshes asks.
 
+pub(crate) mod answers;
 mod data;
 mod mix;
+mod scaling;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tenbin_compat_tests::answers::{first_difference, normalised, same};
-use tenbin_compat_tests::http::{Answer, Client, form};
-use tenbin_compat_tests::sender::send;
+use serde_json::{Value, json};
+use tenbin_compat_tests::sender::{HEADERS, body};
 
-use crate::measure::{cpu_s, median, status_bytes, wait_quiet};
-use crate::systems::{Installed, Running, System};
+use crate::client::{Connection, Encoded};
+use crate::costs::{self, Costs, MEASURES, Rounds, ask_all, middles, ours_and_best, ratio};
+use crate::goals::{self, Goal};
+use crate::measure::{status_bytes, wait_quiet};
+use crate::setup::{Preset, Programs, machine, print_floor};
+use crate::systems::{Running, System};
 use data::Data;
 use mix::{Query, Size, Span, queries};
-
-/// Ready-made sets of settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Preset {
-    /// 1,000 series of each big metric: one to three minutes.
-    Quick,
-    /// 10,000 series of each big metric.
-    Full,
-}
 
 /// Settings of the query benchmark.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct QueryFlags {
     /// A ready-made set.
     #[arg(long, default_value = "quick")]
-    preset: Preset,
+    pub(crate) preset: Preset,
     /// Series of each big metric, instead of the preset's.
     #[arg(long)]
-    series: Option<usize>,
-    /// Milliseconds that each query is repeated for, instead of the preset's.
+    pub(crate) series: Option<usize>,
+    /// Milliseconds that each query is repeated for in a round, instead of the preset's.
     #[arg(long)]
-    repeat_ms: Option<u64>,
+    pub(crate) repeat_ms: Option<u64>,
+    /// Rounds, instead of the preset's; medians over them are printed.
+    #[arg(long)]
+    pub(crate) repeat: Option<usize>,
+    /// Which result caches: one pass for each.
+    #[arg(long, value_delimiter = ',', default_value = "off,on")]
+    pub(crate) caches: Vec<Caches>,
+    /// Leaves out the part about cost against size.
+    #[arg(long)]
+    pub(crate) no_scaling: bool,
     /// Runs only queries that contain this text.
     #[arg(long, default_value = "")]
-    filter: String,
+    pub(crate) filter: String,
     /// Prints every query.
     #[arg(long)]
-    all: bool,
-    /// Folder with the peers' programs; peers that are missing are left out and named.
-    #[arg(long, env = "TENBIN_PEERS")]
-    peers: Option<PathBuf>,
-    /// The server; by default the one beside this program.
-    #[arg(long)]
-    tenbin: Option<PathBuf>,
-    /// Only these systems (tenbin, prometheus, victoriametrics).
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
+    pub(crate) all: bool,
+    /// Writes all figures to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) programs: Programs,
 }
 
-/// Latency and CPU of one query, milliseconds.
-#[derive(Debug, Clone, Copy)]
-struct Cost {
-    latency_ms: f64,
-    cpu_ms: f64,
+/// Whether answers may come from a cache of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Caches {
+    /// Every request says `nocache=1`.
+    Off,
+    /// As users have them.
+    On,
 }
 
 /// A query and what it cost in each system.
 struct Measured {
     query: Query,
-    costs: Vec<(System, Cost)>,
+    costs: Costs,
 }
 
 /// Runs the benchmark and prints its tables.
 pub(crate) fn run(flags: &QueryFlags) -> Result<(), String> {
+    let (figures, reached) = run_with_goals(flags)?;
+    println!("{}", goals::table(&reached));
+    let Some(path) = &flags.json else {
+        return Ok(());
+    };
+    let all = json!({"machine": machine(), "query": figures, "goals": goals::to_json(&reached)});
+    std::fs::write(path, format!("{all:#}\n")).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Runs the benchmark, prints its tables, and gives figures and goals.
+pub(crate) fn run_with_goals(flags: &QueryFlags) -> Result<(Value, Vec<Goal>), String> {
     let directory = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let mut systems = Vec::new();
-    for system in System::ALL {
-        if !flags.only.is_empty() && !flags.only.iter().any(|only| only == system.name()) {
-            continue;
-        }
-        let (peers, tenbin) = (flags.peers.as_deref(), flags.tenbin.as_deref());
-        match Installed::find(system, peers, tenbin, "group") {
-            Ok(installed) => {
-                let directory = directory.path().join(system.name());
-                std::fs::create_dir_all(&directory).map_err(|e| e.to_string())?;
-                println!("{}: {}", system.title(), installed.version());
-                systems.push(Running::start(&installed, &directory)?);
-            }
-            Err(reason) => println!("left out: {} ({reason})", system.name()),
-        }
+    let systems = flags.programs.start(directory.path())?;
+    for running in &systems {
+        println!("{}: {}", running.system.title(), running.version());
     }
     let end_ms = load(flags, &systems)?;
-    let (mut measured, mut differences) = (Vec::new(), Vec::new());
-    for query in queries()
-        .into_iter()
-        .filter(|q| q.text.contains(&flags.filter))
-    {
-        if let Err(difference) = compare(&systems, &query, end_ms) {
-            differences.push(difference);
-            continue;
-        }
-        measured.push(measure(flags, &systems, query, end_ms)?);
+    let floor = print_floor(&systems)?;
+    let (mut reached, mut differences) = (Vec::new(), Vec::new());
+    let mut figures = json!({ "floor": floor });
+    for caches in &flags.caches {
+        let measured = pass(flags, &systems, *caches, end_ms, &mut differences)?;
+        report(flags, &systems, &measured, *caches);
+        reached.extend(goals_of(&measured, *caches));
+        let name = format!("caches_{caches:?}").to_lowercase();
+        figures[name] = measured.iter().map(to_json).collect();
     }
-    report(flags, &systems, &measured);
+    if !flags.no_scaling {
+        let (scaling, goals) = scaling::run(&systems, rounds(flags), end_ms)?;
+        figures["scaling"] = scaling;
+        reached.extend(goals);
+    }
+    println!();
+    for running in &systems {
+        let peak = status_bytes(running.process.id(), "VmHWM") as f64 / 1e6;
+        println!("- peak RSS of {}: {peak:.0} MB", running.system.title());
+    }
     if differences.is_empty() {
-        return Ok(());
+        return Ok((figures, reached));
     }
     Err(differences.join("\n\n"))
 }
 
+fn rounds(flags: &QueryFlags) -> Rounds {
+    let (rounds, least_ms, most) = match flags.preset {
+        Preset::Quick => (1, 4, 20),
+        Preset::Full => (5, 50, 40),
+    };
+    Rounds {
+        rounds: flags.repeat.unwrap_or(rounds),
+        least: Duration::from_millis(flags.repeat_ms.unwrap_or(least_ms)),
+        most: if flags.repeat_ms.is_some() {
+            usize::MAX
+        } else {
+            most
+        },
+    }
+}
+
+/// One pass over all queries.
+fn pass(
+    flags: &QueryFlags,
+    systems: &[Running],
+    caches: Caches,
+    end_ms: i64,
+    differences: &mut Vec<String>,
+) -> Result<Vec<Measured>, String> {
+    const WINDOWS: usize = 40;
+    let mut measured = Vec::new();
+    for query in queries()
+        .into_iter()
+        .filter(|q| q.text.contains(&flags.filter))
+    {
+        let agreed = match caches {
+            Caches::Off => answers::compare(systems, &query, end_ms),
+            Caches::On if query.metadata.is_some() => continue,
+            Caches::On => match systems.iter().find(|r| r.system == System::Tenbin) {
+                Some(tenbin) => answers::compare_cached(tenbin, &query, end_ms),
+                None => Ok(()),
+            },
+        };
+        if let Err(difference) = agreed {
+            differences.push(difference);
+            continue;
+        }
+        let costs = match caches {
+            Caches::Off => {
+                let request = Encoded::get(&query.target(end_ms, 0, true));
+                ask_all(systems, rounds(flags), &|_| request.clone())?
+            }
+            Caches::On => ask_all(systems, rounds(flags), &|number| {
+                let back = (WINDOWS - 1 - number % WINDOWS) as i64;
+                Encoded::get(&query.target(end_ms, back, false))
+            })?,
+        };
+        measured.push(Measured { query, costs });
+    }
+    Ok(measured)
+}
+
 /// Brings the data into all systems; returns the time of its end.
 fn load(flags: &QueryFlags, systems: &[Running]) -> Result<i64, String> {
-    let big = flags.series.unwrap_or(match flags.preset {
-        Preset::Quick => 1_000,
-        Preset::Full => 10_000,
-    });
+    let (big, small_interval_ms) = match flags.preset {
+        Preset::Quick => (100, 60_000),
+        Preset::Full => (3_000, 15_000),
+    };
+    let big = flags.series.unwrap_or(big);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let end_ms = now.map_or(0, |d| d.as_millis() as i64) / 60_000 * 60_000;
-    let client = Client::default();
     let started = Instant::now();
-    let mut data = Data::new(big);
+    let mut connections = Vec::new();
+    for running in systems {
+        connections.push((running.system.name(), Connection::open(&running.url)?));
+    }
+    let mut data = Data::new(big, small_interval_ms);
     for start_ms in Data::starts(end_ms) {
         for request in data.window(start_ms) {
-            for running in systems {
-                let answer = send(&client, &running.url, request.clone())?;
-                if answer.status >= 300 {
-                    let (name, text) = (running.system.name(), answer.text());
-                    return Err(format!("{name}: {} {text}", answer.status));
+            let post = Encoded::post("/api/v1/write", &HEADERS, &body(request));
+            for (name, connection) in &mut connections {
+                let reply = connection.ask(&post)?;
+                if reply.status >= 300 {
+                    let text = String::from_utf8_lossy(reply.body).into_owned();
+                    return Err(format!("{name}: {} {text}", reply.status));
                 }
             }
         }
@@ -142,206 +214,101 @@ fn load(flags: &QueryFlags, systems: &[Running]) -> Result<i64, String> {
     Ok(end_ms)
 }
 
-/// Path and parameters of a query.
-fn request(query: &Query, end_ms: i64) -> (&'static str, String) {
-    let end_s = end_ms / 1000;
-    let end = end_s.to_string();
-    let mut parameters = vec![("query", query.text.as_str()), ("nocache", "1")];
-    let Some((length, step)) = query.span.seconds() else {
-        parameters.push(("time", &end));
-        return ("query", form(&parameters));
-    };
-    let (start, step) = ((end_s - length).to_string(), step.to_string());
-    parameters.extend([("start", start.as_str()), ("end", &end), ("step", &step)]);
-    ("query_range", form(&parameters))
+fn to_json(measured: &Measured) -> Value {
+    json!({
+        "kind": measured.query.kind,
+        "query": measured.query.text,
+        "path": measured.query.metadata,
+        "size": measured.query.size.title(),
+        "span": measured.query.span.title(),
+        "costs": costs::to_json(&measured.costs),
+    })
 }
 
-fn ask(client: &Client, running: &Running, query: &Query, end_ms: i64) -> Result<Answer, String> {
-    let (path, parameters) = request(query, end_ms);
-    let answer = client.get(&format!("{}/api/v1/{path}?{parameters}", running.url))?;
-    if answer.status == 200 {
-        return Ok(answer);
-    }
-    let (name, text) = (running.system.name(), answer.text());
-    Err(format!("{name}: {}: {} {text}", query.text, answer.status))
-}
-
-/// Fails when systems do not agree as far as they should.
-fn compare(systems: &[Running], query: &Query, end_ms: i64) -> Result<(), String> {
-    let client = Client::default();
-    let mut ours: Option<Answer> = None;
-    for running in systems {
-        let answer = ask(&client, running, query, end_ms)?;
-        let Some(ours) = &ours else {
-            ours = Some(answer);
-            continue;
-        };
-        let count = |answer: &Answer| {
-            let series = &answer.json()["data"]["result"];
-            series.as_array().map_or(0, Vec::len)
-        };
-        let (a, b) = (without_remarks(ours), without_remarks(&answer));
-        let agree = match running.system {
-            System::VictoriaMetrics => (count(ours) == 0) == (count(&answer) == 0),
-            // Which of several equal values are picked depends on the order of series.
-            _ if query.kind == "topk" => points(ours) == points(&answer),
-            _ => same(&a, &b),
-        };
-        if !agree {
-            let (name, text) = (running.system.name(), &query.text);
-            return Err(format!(
-                "{name} disagrees on {text}\n{}",
-                first_difference(&a, &b)
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// The values of all series with their times, sorted.
-fn points(answer: &Answer) -> Vec<String> {
-    let body = answer.json();
-    let series = body["data"]["result"].as_array().into_iter().flatten();
-    let mut points: Vec<String> = series
-        .flat_map(|series| {
-            let many = series["values"].as_array().into_iter().flatten();
-            let one = series.get("value").into_iter();
-            many.chain(one).map(ToString::to_string).collect::<Vec<_>>()
-        })
-        .collect();
-    points.sort_unstable();
-    points
-}
-
-/// The answer without infos and warnings, in comparable form.
-fn without_remarks(answer: &Answer) -> String {
-    let mut answer = answer.clone();
-    let mut body = answer.json();
-    if let Some(fields) = body.as_object_mut() {
-        fields.retain(|name, _| name != "infos" && name != "warnings");
-    }
-    answer.body = body.to_string().into_bytes();
-    normalised(&answer)
-}
-
-fn measure(
-    flags: &QueryFlags,
-    systems: &[Running],
-    query: Query,
-    end_ms: i64,
-) -> Result<Measured, String> {
-    let repeat = Duration::from_millis(flags.repeat_ms.unwrap_or(match flags.preset {
-        Preset::Quick => 60,
-        Preset::Full => 400,
-    }));
-    let client = Client::default();
-    let mut costs = Vec::new();
-    for running in systems {
-        let process_id = running.process.id();
-        let mut latencies = Vec::new();
-        let (before, started) = (cpu_s(process_id), Instant::now());
-        while latencies.len() < 3 || started.elapsed() < repeat {
-            let asked = Instant::now();
-            ask(&client, running, &query, end_ms)?;
-            latencies.push(asked.elapsed().as_secs_f64() * 1e3);
-        }
-        let cpu_ms = (cpu_s(process_id) - before) * 1e3 / latencies.len() as f64;
-        let latency_ms = median(latencies);
-        costs.push((running.system, Cost { latency_ms, cpu_ms }));
-    }
-    Ok(Measured { query, costs })
-}
-
-/// The middle of a cost over queries, by system.
-fn middles(measured: &[&Measured], of: fn(&Cost) -> f64) -> Vec<(System, f64)> {
-    let systems = measured.first().map_or(&[][..], |m| &m.costs);
-    let middle = |system: System| {
-        let costs = measured.iter().flat_map(|m| &m.costs);
-        median(
-            costs
-                .filter(|(s, _)| *s == system)
-                .map(|(_, c)| of(c))
-                .collect(),
-        )
-    };
-    systems.iter().map(|(s, _)| (*s, middle(*s))).collect()
-}
-
-/// Ours by the better peer's.
-fn ratio(values: &[(System, f64)]) -> f64 {
-    let ours = values.iter().find(|(s, _)| *s == System::Tenbin);
-    let peers = values.iter().filter(|(s, _)| *s != System::Tenbin);
-    let best = peers.map(|(_, v)| *v).fold(f64::INFINITY, f64::min);
-    ours.map_or(f64::NAN, |(_, v)| v / best)
-}
-
-fn line(title: &str, measured: &[&Measured]) {
-    if measured.is_empty() {
-        return;
-    }
-    let mut text = format!("| {title} | {} |", measured.len());
-    for of in [|c: &Cost| c.latency_ms, |c: &Cost| c.cpu_ms] {
-        let values = middles(measured, of);
-        for (_, value) in &values {
-            text += &format!(" {value:.2} |");
-        }
-        text += &format!(" **{:.2}** |", ratio(&values));
-    }
-    println!("{text}");
-}
-
-fn head(systems: &[Running], what: &str) {
-    let names: Vec<&str> = systems.iter().map(|r| r.system.title()).collect();
-    let (mut text, mut rule) = (format!("| {what} | queries |"), "|---|---|".to_owned());
-    for cost in ["ms", "CPU ms"] {
-        for name in &names {
-            text += &format!(" {name} {cost} |");
-            rule += "---|";
-        }
-        text += " ratio |";
-        rule += "---|";
-    }
-    println!("{text}\n{rule}");
-}
-
-/// Prints medians by kind and by size and span, the queries that are slower than a peer's, and memory.
-fn report(flags: &QueryFlags, systems: &[Running], measured: &[Measured]) {
-    head(systems, "kind");
+fn kinds(measured: &[Measured]) -> Vec<&'static str> {
     let mut kinds: Vec<&str> = measured.iter().map(|m| m.query.kind).collect();
-    kinds.dedup();
     kinds.sort_unstable();
     kinds.dedup();
-    for kind in kinds {
-        let of_kind = |m: &&Measured| m.query.kind == kind;
-        line(kind, &measured.iter().filter(of_kind).collect::<Vec<_>>());
+    kinds
+}
+
+fn of_kind<'m>(measured: &'m [Measured], kind: &str) -> Vec<&'m Costs> {
+    let all = measured.iter().filter(|m| m.query.kind == kind);
+    all.map(|m| &m.costs).collect()
+}
+
+/// Caches off: every class by every measure, and the worst single query; caches on: the latter.
+fn goals_of(measured: &[Measured], caches: Caches) -> Vec<Goal> {
+    let mut all = Vec::new();
+    if caches == Caches::Off {
+        for (measure, of) in MEASURES {
+            for kind in kinds(measured) {
+                let (ours, best) = ours_and_best(&middles(&of_kind(measured, kind), of));
+                all.push(Goal::new(
+                    format!("queries, {kind}, {measure}"),
+                    0.5,
+                    ours,
+                    best,
+                ));
+            }
+        }
     }
-    println!();
-    head(systems, "size, span");
+    let latency = |m: &Measured| middles(&[&m.costs], |c| c.p50);
+    let worst = measured
+        .iter()
+        .max_by(|a, b| ratio(&latency(a)).total_cmp(&ratio(&latency(b))));
+    if let Some(worst) = worst {
+        let (ours, best) = ours_and_best(&latency(worst));
+        let state = if caches == Caches::Off { "off" } else { "on" };
+        let line = format!(
+            "slowest query beside a peer, caches {state}: {}",
+            worst.query.title()
+        );
+        all.push(Goal::new(line, 1.0, ours, best));
+    }
+    all
+}
+
+/// Prints medians by kind and by size and span, and the queries that are slower than half of a
+/// peer's time.
+fn report(flags: &QueryFlags, systems: &[Running], measured: &[Measured], caches: Caches) {
+    let systems: Vec<System> = systems.iter().map(|r| r.system).collect();
+    let state = if caches == Caches::Off { "off" } else { "on" };
+    println!(
+        "\n### Queries, result caches {state}\n\n{}",
+        costs::head(&systems, "kind")
+    );
+    for kind in kinds(measured) {
+        println!("{}", costs::line(kind, &of_kind(measured, kind)));
+    }
+    println!("\n{}", costs::head(&systems, "size, span"));
     for size in Size::ALL {
         for span in Span::ALL {
             let inside = |m: &&Measured| m.query.size == size && m.query.span == span;
             let title = format!("{}, {}", size.title(), span.title());
-            line(&title, &measured.iter().filter(inside).collect::<Vec<_>>());
+            let costs: Vec<&Costs> = measured.iter().filter(inside).map(|m| &m.costs).collect();
+            if !costs.is_empty() {
+                println!("{}", costs::line(&title, &costs));
+            }
         }
     }
-    println!();
-    head(
-        systems,
-        if flags.all {
-            "query"
-        } else {
-            "query slower than half of a peer's"
-        },
-    );
+    let limit = if caches == Caches::Off { 0.5 } else { 1.0 };
+    let what = match (flags.all, caches) {
+        (true, _) => "query",
+        (false, Caches::Off) => "query slower than half of a peer's",
+        (false, Caches::On) => "query slower than a peer's",
+    };
+    println!("\n{}", costs::head(&systems, what));
     for one in measured {
-        let latency: Vec<_> = one.costs.iter().map(|(s, c)| (*s, c.latency_ms)).collect();
-        if flags.all || ratio(&latency) > 0.5 {
-            let (text, span) = (&one.query.text, one.query.span.title());
-            line(&format!("`{text}` {span}"), &[one]);
+        if flags.all || ratio(&middles(&[&one.costs], |c| c.p50)) > limit {
+            println!("{}", costs::line(&one.query.title(), &[&one.costs]));
         }
     }
-    for running in systems {
-        let peak = status_bytes(running.process.id(), "VmHWM") as f64 / 1e6;
-        println!("\npeak RSS of {}: {peak:.0} MB", running.system.title());
-    }
+    let spread = |m: &Measured| m.costs.iter().map(|(_, c)| c.spread).fold(0.0, f64::max);
+    let mut spreads: Vec<f64> = measured.iter().map(spread).collect();
+    println!(
+        "\nHalf the distance between the rounds' extreme medians: ±{:.0} % for half of the queries, ±{:.0} % for nine in ten.",
+        crate::measure::quantile(&mut spreads, 0.5),
+        crate::measure::quantile(&mut spreads, 0.9)
+    );
 }
