@@ -9,6 +9,7 @@
 //! after them all text without separators. Equal label sets have equal buffers, so equality and
 //! hashing look at the buffer alone.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,14 @@ const NUMBER_LEN: usize = 4;
 
 /// The most text that one label set may hold: what four 7-bit digits can address.
 pub const MAX_LABELS_TEXT_BYTES: usize = (1 << 28) - 1;
+
+/// A thread keeps no more memory than this for the next set.
+const MAX_KEPT_LAYOUT: usize = 1 << 16;
+
+thread_local! {
+    /// Where a set is put together, before it is copied into memory of its length.
+    static LAYOUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// An immutable, sorted set of label pairs. See the module page for the layout.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -84,11 +93,17 @@ impl Labels {
             text <= MAX_LABELS_TEXT_BYTES,
             "label set text of {text} bytes is too long"
         );
-        let mut buffer = Vec::with_capacity(NUMBER_LEN * (1 + 2 * pairs.len()) + text);
-        push_layout(&mut buffer, pairs);
-        // Seven-bit digits and whole strings.
-        let buffer = String::from_utf8(buffer).unwrap_or_default();
-        Self(buffer.into())
+        LAYOUT.with_borrow_mut(|buffer| {
+            buffer.clear();
+            buffer.reserve(NUMBER_LEN * (1 + 2 * pairs.len()) + text);
+            push_layout(buffer, pairs);
+            // Seven-bit digits and whole strings.
+            let set = std::str::from_utf8(buffer).unwrap_or_default().into();
+            if buffer.capacity() > MAX_KEPT_LAYOUT {
+                *buffer = Vec::new();
+            }
+            Self(set)
+        })
     }
 
     /// Builds a set from pairs in any order. Empty values are dropped; of pairs with one name the

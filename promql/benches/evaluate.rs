@@ -30,6 +30,7 @@ const QUERIES: &[&str] = &[
     "rate(m_total[5m])",
     "increase(m_total[1h])",
     "sum by (x) (avg_over_time(m_total[5m]))",
+    "sum by (x) (avg_over_time(m_total[1h]))",
     "max_over_time(m_total[5m])",
     "quantile_over_time(0.9, m_total[5m])",
     "m_total * 2 > 5",

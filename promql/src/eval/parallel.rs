@@ -19,7 +19,7 @@ use crate::eval::meter::Meter;
 const PROBE: usize = 32;
 /// Work that is worth starting threads for: on a busy machine a helper may have to wait for a core,
 /// and the query for its helper.
-const WORTH_IT: Duration = Duration::from_millis(50);
+const WORTH_IT: Duration = Duration::from_millis(4);
 /// Elements that a thread takes at once.
 const CHUNK: usize = 16;
 /// Chunks that may be finished ahead of delivery, per thread.

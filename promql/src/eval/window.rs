@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tenbin_model::{FloatHistogram, SampleBuffer, TimeRange, is_stale};
+use tenbin_model::{FloatHistogram, Interrupt, SampleBuffer, StoreError, TimeRange, is_stale};
 
 use crate::ast::Span;
 use crate::error::EvalError;
@@ -167,6 +167,28 @@ pub(crate) fn slide<'s>(
             end_ms,
         })
     });
+}
+
+/// [`slide`] for kernels that may take long over one window: they look up, and the first that gives up ends it.
+pub(crate) fn slide_until<'s>(
+    samples: &'s SampleBuffer,
+    frame: &Frame,
+    tally: &mut Tally,
+    out: &mut Series,
+    mut f: impl FnMut(&Window<'s>, &Interrupt) -> Result<Option<f64>, StoreError>,
+) -> Result<(), EvalError> {
+    let (interrupt, mut given_up) = (tally.interrupt(), Ok(()));
+    slide(samples, frame, tally, out, |window| {
+        if given_up.is_err() {
+            return None;
+        }
+        let found = f(window, &interrupt);
+        found.unwrap_or_else(|error| {
+            given_up = Err(error.into());
+            None
+        })
+    });
+    given_up
 }
 
 /// Where a window lies among the samples of its series, for kernels that need no more.

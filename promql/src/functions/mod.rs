@@ -9,6 +9,7 @@ pub(crate) mod extremes;
 pub(crate) mod histogram;
 pub(crate) mod info;
 pub(crate) mod label;
+mod lanes;
 pub(crate) mod math;
 pub(crate) mod over_time;
 pub(crate) mod quantile;

@@ -2,20 +2,23 @@
 //! `count_over_time`, `stddev_over_time`, `stdvar_over_time`, `quantile_over_time`,
 //! `mad_over_time`, `present_over_time`.
 //!
-//! Sums are compensated, in the order of the samples. Source: Prometheus `promql/functions.go`.
+//! Sums are compensated, in the order of the samples; several windows at once, see [`super::lanes`]. Source: Prometheus `promql/functions.go`.
 
 use tenbin_model::{Interrupt, SampleBuffer, StoreError, kahan};
 
 use crate::error::EvalError;
 use crate::eval::column::Series;
-use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide, slide_bounds};
+use crate::eval::window::{
+    CallState, Frame, MixedWindow, Window, slide, slide_bounds, slide_until,
+};
 use crate::functions::histogram::over_time as histogram_over_time;
+use crate::functions::lanes::{self, slide_side_by_side};
 use crate::functions::quantile::{nan_first, quantile_of, quantile_of_sorted, sort_values};
 use crate::value::SampleValue;
 
 type Outcome = Result<Option<SampleValue>, EvalError>;
 
-fn sum_of(values: &[f64]) -> f64 {
+pub(super) fn sum_of(values: &[f64]) -> f64 {
     let (mut sum, mut compensation) = (0.0, 0.0);
     for value in values {
         (sum, compensation) = kahan::add(*value, sum, compensation);
@@ -28,7 +31,7 @@ fn sum_of(values: &[f64]) -> f64 {
 }
 
 /// The mean: of the compensated sum while that does not overflow, incremental from there on.
-fn average_of(values: &[f64]) -> f64 {
+pub(super) fn average_of(values: &[f64]) -> f64 {
     let (mut sum, mut compensation, mut count) = (values[0], 0.0, 1.0);
     let mut mean = 0.0;
     let mut incremental = false;
@@ -54,21 +57,25 @@ fn average_of(values: &[f64]) -> f64 {
     }
 }
 
-fn variance_of(values: &[f64]) -> f64 {
+/// Values of one window after which its kernel looks up.
+const BETWEEN_LOOKS: usize = 1 << 16;
+
+pub(super) fn variance_of(values: &[f64], interrupt: &Interrupt) -> Result<f64, StoreError> {
     let mut count = 0.0;
     let (mut mean, mut mean_c) = (0.0, 0.0);
     let (mut aux, mut aux_c) = (0.0, 0.0);
-    for value in values {
-        count += 1.0;
-        let delta = value - (mean + mean_c);
-        (mean, mean_c) = kahan::add(delta / count, mean, mean_c);
-        (aux, aux_c) = kahan::add(delta * (value - (mean + mean_c)), aux, aux_c);
+    for values in values.chunks(BETWEEN_LOOKS) {
+        for value in values {
+            count += 1.0;
+            let delta = value - (mean + mean_c);
+            (mean, mean_c) = kahan::add(delta / count, mean, mean_c);
+            (aux, aux_c) = kahan::add(delta * (value - (mean + mean_c)), aux, aux_c);
+        }
+        if values.len() == BETWEEN_LOOKS {
+            interrupt.check()?;
+        }
     }
-    (aux + aux_c) / count
-}
-
-fn deviation_of(values: &[f64]) -> f64 {
-    variance_of(values).sqrt()
+    Ok((aux + aux_c) / count)
 }
 
 /// Median of the absolute deviations from the median.
@@ -119,109 +126,36 @@ macro_rules! of_values {
     };
 }
 
-/// How many windows are summed side by side: a compensated sum is a chain of dependent operations,
-/// several of which fit into the time of one.
-const LANES: usize = 4;
-
-/// The sums of windows of one length that begin at `starts`, added up as [`sum_of`] does, or
-/// `from_first` as [`average_of`] does. `None` when one of them overflows.
-#[inline]
-#[expect(clippy::needless_range_loop, reason = "several slices at once")]
-fn sums_of(
-    values: &[f64],
-    starts: &[usize; LANES],
-    len: usize,
-    from_first: bool,
-) -> Option<([f64; LANES], [f64; LANES])> {
-    let mut lanes = [&values[..0]; LANES];
-    for (lane, start) in lanes.iter_mut().zip(starts) {
-        *lane = values.get(*start..start + len)?;
-    }
-    let (mut sums, mut lost) = ([0.0; LANES], [0.0; LANES]);
-    if from_first {
-        sums = lanes.map(|lane| lane.first().copied().unwrap_or(0.0));
-    }
-    for at in usize::from(from_first)..len {
-        for lane in 0..LANES {
-            (sums[lane], lost[lane]) = kahan::add(lanes[lane][at], sums[lane], lost[lane]);
-        }
-    }
-    // An infinity on the way leaves its trace in the sum, or NaN.
-    let finite = sums.iter().all(|sum| sum.is_finite());
-    finite.then_some((sums, lost))
-}
-
-/// Sums or averages of all windows, several at a time where neighbours have equal lengths.
-fn slide_sums(
-    samples: &SampleBuffer,
-    frame: &Frame,
-    state: &mut CallState<'_>,
-    out: &mut Series,
-    average: bool,
-) {
-    let values = &samples.values;
-    let single = if average { average_of } else { sum_of };
-    let mut pending: [(usize, usize); LANES] = [(0, 0); LANES];
-    let mut waiting = 0;
-    let mut results: Vec<(usize, f64)> = Vec::new();
-    let mut len = 0;
-    let mut flush = |pending: &[(usize, usize)], len: usize| {
-        if let Ok(full) = <&[(usize, usize); LANES]>::try_from(pending)
-            && let Some((sums, lost)) = sums_of(values, &full.map(|(_, low)| low), len, average)
-        {
-            let n = len as f64;
-            for ((sum, lost), (step, _)) in sums.iter().zip(lost).zip(full) {
-                let value = if average {
-                    sum / n + lost / n
-                } else {
-                    sum + lost
-                };
-                results.push((*step, value));
-            }
-            return;
-        }
-        for (step, low) in pending {
-            results.push((*step, single(&values[*low..low + len])));
+/// A kernel of one window at a time, and the same for several windows side by side.
+macro_rules! side_by_side {
+    ($floats:ident, $several:expr, $single:expr) => {
+        pub(crate) fn $floats(
+            samples: &SampleBuffer,
+            frame: &Frame,
+            state: &mut CallState<'_>,
+            out: &mut Series,
+        ) -> Result<(), EvalError> {
+            let interrupt = state.tally.interrupt();
+            slide_side_by_side(samples, frame, state, out, $several, |values| {
+                $single(values, &interrupt)
+            })
         }
     };
-    slide(samples, frame, state.tally, out, |window| {
-        if waiting == LANES || (waiting > 0 && len != window.values.len()) {
-            flush(&pending[..waiting], len);
-            waiting = 0;
-        }
-        len = window.values.len();
-        pending[waiting] = (window.step, window.first);
-        waiting += 1;
-        Some(0.0)
-    });
-    flush(&pending[..waiting], len);
-    for (step, value) in results {
-        out.values[step] = value;
-    }
 }
 
-pub(crate) fn sum_floats(
-    samples: &SampleBuffer,
-    frame: &Frame,
-    state: &mut CallState<'_>,
-    out: &mut Series,
-) -> Result<(), EvalError> {
-    slide_sums(samples, frame, state, out, false);
-    Ok(())
+side_by_side!(sum_floats, lanes::sums, |values, _: &Interrupt| Ok(sum_of(
+    values
+)));
+side_by_side!(avg_floats, lanes::averages, |values, _: &Interrupt| Ok(
+    average_of(values)
+));
+side_by_side!(stdvar_floats, lanes::variances, variance_of);
+side_by_side!(stddev_floats, lanes::deviations, deviation_of);
+
+pub(super) fn deviation_of(values: &[f64], interrupt: &Interrupt) -> Result<f64, StoreError> {
+    Ok(variance_of(values, interrupt)?.sqrt())
 }
 
-pub(crate) fn avg_floats(
-    samples: &SampleBuffer,
-    frame: &Frame,
-    state: &mut CallState<'_>,
-    out: &mut Series,
-) -> Result<(), EvalError> {
-    slide_sums(samples, frame, state, out, true);
-    Ok(())
-}
-
-of_values!(stddev_floats, deviation_of);
-of_values!(stdvar_floats, variance_of);
 of_values!(present_floats, |_: &[f64]| 1.0);
 
 pub(crate) fn count_floats(
@@ -241,7 +175,11 @@ pub(crate) fn count_floats(
 macro_rules! histograms_ignored {
     ($mixed:ident, $f:expr) => {
         pub(crate) fn $mixed(window: &MixedWindow<'_>, state: &mut CallState<'_>) -> Outcome {
-            Ok(floats_only(window, state).map(|floats| SampleValue::Float($f(floats.values))))
+            let Some(floats) = floats_only(window, state) else {
+                return Ok(None);
+            };
+            let found = $f(floats.values, &state.tally.interrupt())?;
+            Ok(Some(SampleValue::Float(found)))
         }
     };
 }
@@ -296,15 +234,9 @@ pub(crate) fn mad_floats(
     out: &mut Series,
 ) -> Result<(), EvalError> {
     let scratch = &mut *state.scratch;
-    let (interrupt, mut given_up) = (state.tally.interrupt(), Ok(()));
-    slide(samples, frame, state.tally, out, |window| {
-        if given_up.is_err() {
-            return None;
-        }
-        let found = mad_of(window.values, scratch, &interrupt);
-        found.map_err(|e| given_up = Err(e.into())).ok()
-    });
-    given_up
+    slide_until(samples, frame, state.tally, out, |window, interrupt| {
+        mad_of(window.values, scratch, interrupt).map(Some)
+    })
 }
 
 pub(crate) fn mad_mixed(window: &MixedWindow<'_>, state: &mut CallState<'_>) -> Outcome {
@@ -331,24 +263,16 @@ pub(crate) fn quantile_floats(
     };
     let notes = &mut *state.notes;
     let span = state.span;
-    let (interrupt, mut given_up) = (state.tally.interrupt(), Ok(()));
     let mut sorted = SortedWindow::new(&samples.values, state.scratch);
-    slide(samples, frame, state.tally, out, |window| {
-        if given_up.is_err() {
-            return None;
-        }
+    slide_until(samples, frame, state.tally, out, |window, interrupt| {
         let quantile = quantiles.at(window.step);
         if is_invalid_quantile(quantile) {
             notes.invalid_quantile(quantile, span);
         }
         let end = window.first + window.values.len();
-        if let Err(e) = sorted.move_to(window.first, end, &interrupt) {
-            given_up = Err(e.into());
-            return None;
-        }
-        Some(quantile_of_sorted(quantile, sorted.values))
-    });
-    given_up
+        sorted.move_to(window.first, end, interrupt)?;
+        Ok(Some(quantile_of_sorted(quantile, sorted.values)))
+    })
 }
 
 /// The values of a window in order, kept up to date as the window moves on.
@@ -442,8 +366,9 @@ mod tests {
 
     #[test]
     fn spread_is_that_of_the_population() {
-        assert_eq!(variance_of(&[1.0, 3.0]), 1.0);
-        assert_eq!(deviation_of(&[2.0, 6.0]), 2.0);
+        let never = Interrupt::default();
+        assert_eq!(variance_of(&[1.0, 3.0], &never).unwrap(), 1.0);
+        assert_eq!(deviation_of(&[2.0, 6.0], &never).unwrap(), 2.0);
         let mad = |values: &[f64]| mad_of(values, &mut Vec::new(), &Interrupt::default());
         assert_eq!(mad(&[1.0, 2.0, 9.0]).unwrap(), 1.0);
         assert!(mad(&[f64::NAN, 1.0]).unwrap().is_nan());

@@ -2,15 +2,22 @@
 //!
 //! Source: Prometheus `linearRegression`, `funcDoubleExponentialSmoothing`.
 
-use tenbin_model::{SampleBuffer, kahan};
+use tenbin_model::{Interrupt, SampleBuffer, StoreError, kahan};
 
 use crate::error::EvalError;
 use crate::eval::column::Series;
-use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide};
+use crate::eval::window::{CallState, Frame, MixedWindow, Window, slide, slide_until};
 use crate::value::SampleValue;
 
+/// Samples of one window after which the sums look up.
+const BETWEEN_LOOKS: usize = 1 << 16;
+
 /// Slope and value at `origin_ms` of the least-squares line through the samples.
-fn regression(window: &Window<'_>, origin_ms: i64) -> (f64, f64) {
+fn regression(
+    window: &Window<'_>,
+    origin_ms: i64,
+    interrupt: &Interrupt,
+) -> Result<(f64, f64), StoreError> {
     let first = window.values[0];
     let mut constant = true;
     let mut count = 0.0;
@@ -19,6 +26,9 @@ fn regression(window: &Window<'_>, origin_ms: i64) -> (f64, f64) {
     let (mut xy_sum, mut xy_c) = (0.0, 0.0);
     let (mut x2_sum, mut x2_c) = (0.0, 0.0);
     for (at, (time, value)) in window.times.iter().zip(window.values).enumerate() {
+        if at % BETWEEN_LOOKS == BETWEEN_LOOKS - 1 {
+            interrupt.check()?;
+        }
         if constant && at > 0 && *value != first {
             constant = false;
         }
@@ -31,9 +41,9 @@ fn regression(window: &Window<'_>, origin_ms: i64) -> (f64, f64) {
     }
     if constant {
         if first.is_infinite() {
-            return (f64::NAN, f64::NAN);
+            return Ok((f64::NAN, f64::NAN));
         }
-        return (0.0, first);
+        return Ok((0.0, first));
     }
     x_sum += x_c;
     y_sum += y_c;
@@ -42,18 +52,27 @@ fn regression(window: &Window<'_>, origin_ms: i64) -> (f64, f64) {
     let covariance = xy_sum - x_sum * y_sum / count;
     let variance = x2_sum - x_sum * x_sum / count;
     let slope = covariance / variance;
-    (slope, y_sum / count - slope * x_sum / count)
+    Ok((slope, y_sum / count - slope * x_sum / count))
 }
 
-fn derivative(window: &Window<'_>) -> Option<f64> {
-    (window.times.len() >= 2).then(|| regression(window, window.times[0]).0)
+fn derivative(window: &Window<'_>, interrupt: &Interrupt) -> Result<Option<f64>, StoreError> {
+    if window.times.len() < 2 {
+        return Ok(None);
+    }
+    let (slope, _) = regression(window, window.times[0], interrupt)?;
+    Ok(Some(slope))
 }
 
-fn prediction(window: &Window<'_>, ahead_s: f64) -> Option<f64> {
-    (window.times.len() >= 2).then(|| {
-        let (slope, intercept) = regression(window, window.eval_ms);
-        slope * ahead_s + intercept
-    })
+fn prediction(
+    window: &Window<'_>,
+    ahead_s: f64,
+    interrupt: &Interrupt,
+) -> Result<Option<f64>, StoreError> {
+    if window.times.len() < 2 {
+        return Ok(None);
+    }
+    let (slope, intercept) = regression(window, window.eval_ms, interrupt)?;
+    Ok(Some(slope * ahead_s + intercept))
 }
 
 /// Holt's linear smoothing.
@@ -90,8 +109,7 @@ pub(crate) fn deriv_floats(
     state: &mut CallState<'_>,
     out: &mut Series,
 ) -> Result<(), EvalError> {
-    slide(samples, frame, state.tally, out, derivative);
-    Ok(())
+    slide_until(samples, frame, state.tally, out, derivative)
 }
 
 pub(crate) fn deriv_mixed(
@@ -99,7 +117,8 @@ pub(crate) fn deriv_mixed(
     state: &mut CallState<'_>,
 ) -> Result<Option<SampleValue>, EvalError> {
     remark(window, state);
-    Ok(derivative(&window.floats).map(SampleValue::Float))
+    let slope = derivative(&window.floats, &state.tally.interrupt())?;
+    Ok(slope.map(SampleValue::Float))
 }
 
 pub(crate) fn predict_floats(
@@ -111,10 +130,9 @@ pub(crate) fn predict_floats(
     let Some(ahead) = state.params.first() else {
         return Ok(());
     };
-    slide(samples, frame, state.tally, out, |window| {
-        prediction(window, ahead.at(window.step))
-    });
-    Ok(())
+    slide_until(samples, frame, state.tally, out, |window, interrupt| {
+        prediction(window, ahead.at(window.step), interrupt)
+    })
 }
 
 pub(crate) fn predict_mixed(
@@ -122,12 +140,12 @@ pub(crate) fn predict_mixed(
     state: &mut CallState<'_>,
 ) -> Result<Option<SampleValue>, EvalError> {
     remark(window, state);
-    let step = window.floats.step;
-    Ok(state
-        .params
-        .first()
-        .and_then(|ahead| prediction(&window.floats, ahead.at(step)))
-        .map(SampleValue::Float))
+    let Some(ahead) = state.params.first() else {
+        return Ok(None);
+    };
+    let floats = &window.floats;
+    let found = prediction(floats, ahead.at(floats.step), &state.tally.interrupt())?;
+    Ok(found.map(SampleValue::Float))
 }
 
 /// The two factors of the smoothing at a step.
@@ -211,16 +229,19 @@ mod tests {
     #[test]
     fn fits_a_line() {
         let window = window(&[0, 1000, 2000], &[1.0, 3.0, 5.0]);
-        assert_eq!(derivative(&window), Some(2.0));
-        assert_eq!(prediction(&window, 1.0), Some(9.0));
+        let never = Interrupt::default();
+        assert_eq!(derivative(&window, &never).unwrap(), Some(2.0));
+        assert_eq!(prediction(&window, 1.0, &never).unwrap(), Some(9.0));
     }
 
     #[test]
     fn constants_have_no_slope() {
-        assert_eq!(derivative(&window(&[0, 1000], &[2.0, 2.0])), Some(0.0));
-        let infinite = derivative(&window(&[0, 1000], &[f64::INFINITY; 2]));
-        assert!(infinite.is_some_and(f64::is_nan));
-        assert_eq!(derivative(&window(&[0], &[2.0])), None);
+        let slope = |times: &[i64], values: &[f64]| {
+            derivative(&window(times, values), &Interrupt::default()).unwrap()
+        };
+        assert_eq!(slope(&[0, 1000], &[2.0, 2.0]), Some(0.0));
+        assert!(slope(&[0, 1000], &[f64::INFINITY; 2]).is_some_and(f64::is_nan));
+        assert_eq!(slope(&[0], &[2.0]), None);
     }
 
     #[test]

@@ -100,30 +100,49 @@ impl SeriesSet for Dense {
     }
 }
 
-#[test]
-fn sorting_a_wide_window_looks_up() {
+/// How a query over one window of `samples` ends, and how often it looked up before.
+fn looks_in_window(text: &str, samples: i64, at_look: u64) -> (u64, Result<(), EvalError>) {
     let options = EngineOptions {
         features: tenbin_promql::options::Features::all_for_tests(),
         threads: 1,
         ..EngineOptions::default()
     };
-    let looks = |text: &str, at_look: u64| {
-        let expr = parse(text, &options.features).unwrap();
-        let cancel = CancelToken::at_look(at_look);
-        let range = QueryRange::instant(40_000);
-        let result = evaluate(&only(Dense(40_000)), text, &expr, &range, &options, &cancel);
-        (at_look - cancel.looks_left(), result.map(|_| ()))
-    };
-    let (reading, _) = looks("max_over_time(m[1m])", u64::MAX);
-    for text in ["quantile_over_time(0.5, m[1m])", "mad_over_time(m[1m])"] {
-        let (all, result) = looks(text, u64::MAX);
+    let expr = parse(text, &options.features).unwrap();
+    let cancel = CancelToken::at_look(at_look);
+    let (store, range) = (only(Dense(samples)), QueryRange::instant(samples));
+    let result = evaluate(&store, text, &expr, &range, &options, &cancel);
+    (at_look - cancel.looks_left(), result.map(|_| ()))
+}
+
+/// Each of these looks up so much more often than a mere pass over the window, and ends at any look.
+fn look_up(texts: &[&str], samples: i64, more: u64) {
+    let (reading, _) = looks_in_window("max_over_time(m[10m])", samples, u64::MAX);
+    for text in texts {
+        let (all, result) = looks_in_window(text, samples, u64::MAX);
         assert!(result.is_ok(), "{text}");
-        assert!(all >= reading + 8, "{text}: {all} after {reading}");
+        assert!(all >= reading + more, "{text}: {all} after {reading}");
         for at in 1..=all {
-            let (_, result) = looks(text, at);
+            let (_, result) = looks_in_window(text, samples, at);
             assert_eq!(result.unwrap_err().to_string(), CANCELED, "{text} at {at}");
         }
     }
+}
+
+#[test]
+fn sorting_a_wide_window_looks_up() {
+    let sorting = ["quantile_over_time(0.5, m[10m])", "mad_over_time(m[10m])"];
+    look_up(&sorting, 40_000, 8);
+}
+
+#[test]
+fn slow_kernels_look_up_in_a_wide_window() {
+    let slow = [
+        "stddev_over_time(m[10m])",
+        "stdvar_over_time(m[10m])",
+        "deriv(m[10m])",
+        "predict_linear(m[10m], 60)",
+    ];
+    look_up(&slow, 200_000, 3);
 }
 
 #[test]

@@ -121,7 +121,8 @@ impl Block {
     /// The labels that pair ids stand for.
     pub(crate) fn labels_of(&self, pairs: &[u32]) -> Result<Labels, Corruption> {
         TextCache::with(self.instance, |cache| {
-            let mut values = String::new();
+            let mut values = std::mem::take(&mut cache.joined);
+            values.clear();
             let mut ends: SmallVec<[(&str, usize); 16]> = SmallVec::new();
             for pair in pairs {
                 let name = self.name_of(*pair)?;
@@ -147,7 +148,10 @@ impl Block {
             });
             let texts: SmallVec<[(&str, &str); 16]> = texts.collect();
             check_texts(&texts).map_err(|m| self.pages.damage(PAIRS, 0, m))?;
-            Ok(Labels::from_sorted(&texts))
+            let labels = Labels::from_sorted(&texts);
+            drop(texts);
+            cache.joined = values;
+            Ok(labels)
         })
     }
 

@@ -9,9 +9,10 @@ use super::format::{
 use super::matches::MatchCache;
 use super::pages::{Pages, PagesError};
 use super::pairs::{NameEntry, decode_names};
-use super::series::{RecordCache, SeriesRecord};
+use super::series::{Record, RecordCache, SeriesRecord};
 use super::side::{self, Layouts};
 use crate::codec::bytes::Cursor;
+use crate::codec::timestamps::Regular;
 use crate::codec::values::MAX_RUN;
 use crate::codec::{Malformed, timestamps, values};
 use crate::error::Corruption;
@@ -41,22 +42,29 @@ pub(crate) struct Block {
 
 static NEXT_INSTANCE: AtomicU64 = AtomicU64::new(0);
 
-/// The timestamp column decoded last: series of one target share it, and stand together; and the series
-/// record read last, from which the next ones are read.
+/// The timestamp column decoded last: series of one target share it, and stand together.
 #[derive(Debug)]
-pub(crate) struct ColumnCache {
+struct TimesCache {
     instance: u64,
     at: usize,
     times: Vec<i64>,
+}
+
+/// What was read last: a timestamp column, and a series record, from which the next ones are read.
+#[derive(Debug)]
+pub(crate) struct ColumnCache {
+    times: TimesCache,
     records_of: u64,
     records: RecordCache,
 }
 
 impl ColumnCache {
     const EMPTY: Self = Self {
-        instance: u64::MAX,
-        at: 0,
-        times: Vec::new(),
+        times: TimesCache {
+            instance: u64::MAX,
+            at: 0,
+            times: Vec::new(),
+        },
         records_of: u64::MAX,
         records: RecordCache::EMPTY,
     };
@@ -157,15 +165,29 @@ impl Block {
         cache.records.read(&self.pages, ordinal)
     }
 
-    /// Replaces `out` by the samples of a series inside a range of timestamps, both ends included.
+    /// The record of a series, with a cache of the caller's that serves this block only.
+    pub(crate) fn record_from<'c>(
+        &self,
+        ordinal: u32,
+        cache: &'c mut RecordCache,
+    ) -> Result<Record<'c>, Corruption> {
+        Ok(cache.read(&self.pages, ordinal)?.borrowed())
+    }
+
+    /// Replaces `out` by the samples of a series inside a range of timestamps, both ends included. Its record
+    /// is looked up unless it is known.
     pub(crate) fn read_detail(
         &self,
         ordinal: u32,
+        known: Option<Record<'_>>,
         range: (i64, i64),
         detail: Detail,
         out: &mut Samples,
     ) -> Result<(), Corruption> {
-        LAST_COLUMN.with_borrow_mut(|cache| self.read_into(ordinal, range, detail, cache, out))
+        LAST_COLUMN.with_borrow_mut(|cache| match known {
+            Some(record) => self.read_record(ordinal, record, range, detail, &mut cache.times, out),
+            None => self.read_into(ordinal, range, detail, cache, out),
+        })
     }
 
     /// As [`Block::read_detail`], with values and a cache of the caller's.
@@ -182,35 +204,45 @@ impl Block {
     fn read_into(
         &self,
         ordinal: u32,
-        (min_ms, max_ms): (i64, i64),
+        range: (i64, i64),
         detail: Detail,
         cache: &mut ColumnCache,
         out: &mut Samples,
     ) -> Result<(), Corruption> {
-        out.clear();
         self.record_cached(ordinal, cache)?;
-        let ColumnCache {
+        let ColumnCache { times, records, .. } = cache;
+        let record = records.read(&self.pages, ordinal)?.borrowed();
+        self.read_record(ordinal, record, range, detail, times, out)
+    }
+
+    fn read_record(
+        &self,
+        ordinal: u32,
+        record: Record<'_>,
+        (min_ms, max_ms): (i64, i64),
+        detail: Detail,
+        column: &mut TimesCache,
+        out: &mut Samples,
+    ) -> Result<(), Corruption> {
+        out.clear();
+        let TimesCache {
             instance,
             at,
             times,
-            records,
-            ..
-        } = cache;
-        let record = records.read(&self.pages, ordinal)?;
+        } = column;
         let (mut from, mut to) = (0, 0);
         if record.sample_count > 0 {
-            if (*instance, *at) != (self.instance, record.times_at) {
+            if (*instance, *at) == (self.instance, record.times_at) {
+                (from, to) = self.part_of(record, times, (min_ms, max_ms), &mut out.floats)?;
+            } else if let Some(column) = self.regular(record)? {
+                (from, to) = column.within(min_ms, max_ms);
+                column.extend((from, to), &mut out.floats.times);
+            } else {
                 *instance = u64::MAX;
                 self.times(record, times)?;
                 (*instance, *at) = (self.instance, record.times_at);
+                (from, to) = self.part_of(record, times, (min_ms, max_ms), &mut out.floats)?;
             }
-            if times.len() != record.sample_count {
-                let wrong = Malformed("a timestamp column of another length");
-                return Err(self.pages.damage(TIMES, record.times_at, wrong));
-            }
-            from = times.partition_point(|t| *t < min_ms);
-            to = times.partition_point(|t| *t <= max_ms).max(from);
-            out.floats.times.extend_from_slice(&times[from..to]);
             self.values(record, (from, to), detail, &mut out.floats)?;
         }
         if self.pages.section_len(SIDE_INDEX) > 0 {
@@ -221,7 +253,32 @@ impl Block {
         Ok(())
     }
 
-    fn times(&self, record: &SeriesRecord, times: &mut Vec<i64>) -> Result<(), Corruption> {
+    /// Appends the timestamps of a decoded column that lie inside a range; returns their places.
+    fn part_of(
+        &self,
+        record: Record<'_>,
+        times: &[i64],
+        (min_ms, max_ms): (i64, i64),
+        out: &mut Columns,
+    ) -> Result<(usize, usize), Corruption> {
+        if times.len() != record.sample_count {
+            let wrong = Malformed("a timestamp column of another length");
+            return Err(self.pages.damage(TIMES, record.times_at, wrong));
+        }
+        let from = times.partition_point(|t| *t < min_ms);
+        let to = times.partition_point(|t| *t <= max_ms).max(from);
+        out.times.extend_from_slice(&times[from..to]);
+        Ok((from, to))
+    }
+
+    /// The timestamps of a series, if they are regular: such a column need not be decoded.
+    fn regular(&self, record: Record<'_>) -> Result<Option<Regular>, Corruption> {
+        // Longer than any regular column.
+        let bytes = self.pages.bytes_up_to(TIMES, record.times_at, 40)?;
+        Ok(Regular::read(bytes, record.sample_count))
+    }
+
+    fn times(&self, record: Record<'_>, times: &mut Vec<i64>) -> Result<(), Corruption> {
         let (at, expected) = (record.times_at, record.sample_count);
         // Columns are short; only a damaged or huge one needs more than this.
         let usual = self.pages.bytes_up_to(TIMES, at, 16 << 10)?;
@@ -235,31 +292,27 @@ impl Block {
     /// Appends the values of samples `from..to`.
     fn values(
         &self,
-        record: &SeriesRecord,
+        record: Record<'_>,
         (from, to): (usize, usize),
         detail: Detail,
         out: &mut Columns,
     ) -> Result<(), Corruption> {
         let mut at = record.values_at;
         let mut start = 0;
-        // Samples decoded before `from`, to be taken away again.
-        let mut surplus = 0;
-        for bytes in &record.run_bytes {
+        for bytes in record.run_bytes {
             let len = MAX_RUN.min(record.sample_count - start);
             if start < to && from < start + len {
                 let run = self.pages.bytes(VALUES, at, *bytes)?;
+                let part = (from.saturating_sub(start), (to - start).min(len));
                 let decoded = match detail {
-                    Detail::Values => values::decode(run, len, &mut out.values),
-                    Detail::Markers => values::decode_markers(run, len, &mut out.values),
+                    Detail::Values => values::decode_part(run, len, part, &mut out.values),
+                    Detail::Markers => values::decode_markers(run, len, part, &mut out.values),
                 };
                 decoded.map_err(|m| self.pages.damage(VALUES, at, m))?;
-                surplus += from.saturating_sub(start);
             }
             at = at.saturating_add(*bytes);
             start += len;
         }
-        out.values.drain(..surplus);
-        out.values.truncate(to - from);
         Ok(())
     }
 }

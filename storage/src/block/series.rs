@@ -43,6 +43,28 @@ pub(crate) struct SeriesRecord {
     pub(crate) run_bytes: Vec<usize>,
 }
 
+impl SeriesRecord {
+    pub(crate) fn borrowed(&self) -> Record<'_> {
+        Record {
+            pairs: &self.pairs,
+            sample_count: self.sample_count,
+            times_at: self.times_at,
+            values_at: self.values_at,
+            run_bytes: &self.run_bytes,
+        }
+    }
+}
+
+/// A [`SeriesRecord`] that somebody else holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'r> {
+    pub(crate) pairs: &'r [u32],
+    pub(crate) sample_count: usize,
+    pub(crate) times_at: usize,
+    pub(crate) values_at: usize,
+    pub(crate) run_bytes: &'r [usize],
+}
+
 /// Most pairs of a record of which the next may keep some.
 const MAX_KEPT: usize = 32;
 

@@ -14,11 +14,13 @@ pub(super) struct TextCache {
     /// The block's number in this process.
     instance: u64,
     slots: Vec<(u32, String)>,
+    /// Memory for the values of one series.
+    pub(super) joined: String,
 }
 
 thread_local! {
     static TEXTS: RefCell<TextCache> = const {
-        RefCell::new(TextCache { instance: u64::MAX, slots: Vec::new() })
+        RefCell::new(TextCache { instance: u64::MAX, slots: Vec::new(), joined: String::new() })
     };
 }
 

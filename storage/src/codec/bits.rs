@@ -82,7 +82,36 @@ impl<'a> BitReader<'a> {
     pub(crate) fn bit(&mut self) -> Result<bool, Malformed> {
         Ok(self.bits(1)? == 1)
     }
+
+    /// The next bits, the first one highest: at least [`PEEKED`] of them, with zeros behind the end of the
+    /// stream. Nothing is consumed, see [`BitReader::skip`].
+    #[inline]
+    pub(crate) fn peek(&self) -> u64 {
+        let (byte, bit) = (self.at / 8, (self.at % 8) as u32);
+        match self.bytes[byte..].first_chunk::<8>() {
+            Some(eight) => u64::from_be_bytes(*eight) << bit,
+            None => {
+                let (mut window, tail) = ([0; 8], &self.bytes[byte..]);
+                window[..tail.len()].copy_from_slice(tail);
+                u64::from_be_bytes(window) << bit
+            }
+        }
+    }
+
+    /// Consumes bits that were peeked at.
+    #[inline]
+    pub(crate) fn skip(&mut self, count: u32) -> Result<(), Malformed> {
+        let after = self.at + count as usize;
+        if after > self.end {
+            return Err(Malformed("bit stream ends early"));
+        }
+        self.at = after;
+        Ok(())
+    }
 }
+
+/// Bits that a look ahead shows at least.
+pub(crate) const PEEKED: u32 = 57;
 
 #[cfg(test)]
 mod tests {
@@ -101,6 +130,12 @@ mod tests {
             let mut reader = BitReader::new(&buffer, at);
             for (value, count) in &fields {
                 let mask = if *count == 64 { u64::MAX } else { (1 << count) - 1 };
+                if (1..=PEEKED).contains(count) {
+                    let mut ahead = reader.clone();
+                    prop_assert_eq!(ahead.peek() >> (64 - count), value & mask);
+                    ahead.skip(*count).unwrap();
+                    prop_assert_eq!(ahead.at, reader.at + *count as usize);
+                }
                 prop_assert_eq!(reader.bits(*count), Ok(value & mask));
             }
             prop_assert!(reader.bits(1).is_err());

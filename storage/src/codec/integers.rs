@@ -6,11 +6,14 @@
 //! in mini-blocks. Form 3: [`super::rice`]. Form 0: mini-blocks of up to 64:
 //! `u8 width | 0x80 if patched, varint min, ceil(len * width / 8) bytes LSB first`, and when patched
 //! `u8 count, u8 high_width, count x u8 position, ceil(count * high_width / 8) bytes of high parts`.
-//! All arithmetic wraps, so every `i64` sequence survives. Written by [`super::packer`].
+//! All arithmetic wraps, so every `i64` sequence survives. Written by
+//! [`super::packer`], read by [`super::blocks`].
 
+use super::Malformed;
+pub(crate) use super::blocks::{decode_part, line};
 use super::bytes::Cursor;
 use super::packer::Packer;
-use super::{Malformed, rice};
+use super::unpack::{BEYOND, MAX_WIDTH, unpack_64};
 
 /// Integers of a mini-block.
 pub(super) const MINI: usize = 64;
@@ -74,29 +77,33 @@ pub(super) fn unpack(bytes: &[u8], index: usize, width: u32) -> u64 {
     ((u128::from_le_bytes(window) >> shift) as u64) & mask
 }
 
-/// Reads as many values of a packed run as `values` has, at most [`MINI`], from the run's front.
+/// Reads as many values of a packed run as `values` has, at most [`MINI`], from the run's front. What follows
+/// the run is `packed` too, as far as it is at hand: with it whole blocks need not be copied.
 #[inline]
 pub(super) fn unpack_block(packed: &[u8], width: u32, values: &mut [u64]) {
-    /// A whole word can be read at every value.
-    const PADDED: usize = MINI * 8 + 8;
-    if width > 57 || values.len() > MINI {
-        for (i, value) in values.iter_mut().enumerate() {
-            *value = unpack(packed, i, width);
+    let one_by_one = width > MAX_WIDTH || values.len() > MINI;
+    match values.first_chunk_mut::<MINI>() {
+        _ if width == 0 => values.fill(0),
+        _ if one_by_one => {
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = unpack(packed, i, width);
+            }
         }
-        return;
+        Some(whole) if packed.len() >= packed_len(MINI, width) + BEYOND => {
+            unpack_64(packed, width, whole);
+        }
+        _ => unpack_padded(packed, width, values),
     }
-    let mut padded = [0; PADDED];
-    let len = packed.len().min(PADDED);
-    padded[..len].copy_from_slice(&packed[..len]);
-    let mask = u64::MAX.checked_shr(64 - width).unwrap_or(0);
-    let mut bit = 0;
-    for value in values {
-        // Never taken; it shows that the word lies inside.
-        let byte = (bit / 8) % (PADDED - 8);
-        let word = padded[byte..].first_chunk::<8>();
-        *value = word.map_or(0, |word| u64::from_le_bytes(*word)) >> (bit % 8) & mask;
-        bit += width as usize;
-    }
+}
+
+/// A block that is not whole, or ends with the file.
+fn unpack_padded(packed: &[u8], width: u32, values: &mut [u64]) {
+    let mut source = [0; MINI * MAX_WIDTH as usize / 8 + BEYOND];
+    let len = packed_len(values.len(), width).min(packed.len());
+    source[..len].copy_from_slice(&packed[..len]);
+    let mut whole = [0; MINI];
+    unpack_64(&source, width, &mut whole);
+    values.copy_from_slice(&whole[..values.len()]);
 }
 
 /// Appends a small encoding of `values`. Who encodes many runs keeps a [`Packer`].
@@ -106,141 +113,15 @@ pub(crate) fn encode(out: &mut Vec<u8>, values: &[i64]) {
     packer.write(out);
 }
 
-fn take_mini(cursor: &mut Cursor<'_>, len: usize, out: &mut Vec<i64>) -> Result<(), Malformed> {
-    let tag = cursor.u8()?;
-    let width = u32::from(tag & !PATCHED);
-    if width > 64 {
-        return Err(Malformed("bit width exceeds 64"));
-    }
-    let min = cursor.varint()?;
-    let packed = cursor.take((len * width as usize).div_ceil(8))?;
-    let start = out.len();
-    let mut block = [0; MINI];
-    let block = &mut block[..len];
-    unpack_block(packed, width, block);
-    out.extend(block.iter().map(|value| min.wrapping_add(*value as i64)));
-    if tag & PATCHED != 0 {
-        let count = usize::from(cursor.u8()?);
-        let high_width = u32::from(cursor.u8()?);
-        if count > MINI || high_width + width > 64 || width == 64 {
-            return Err(Malformed("patches exceed their block"));
-        }
-        let positions = cursor.take(count)?;
-        let highs = cursor.take((count * high_width as usize).div_ceil(8))?;
-        for (i, position) in positions.iter().enumerate() {
-            let value = out
-                .get_mut(start + usize::from(*position))
-                .ok_or(Malformed("patch lies outside its block"))?;
-            *value = value.wrapping_add((unpack(highs, i, high_width) << width) as i64);
-        }
-    }
-    Ok(())
-}
-
-fn take_minis(cursor: &mut Cursor<'_>, count: usize, out: &mut Vec<i64>) -> Result<(), Malformed> {
-    let mut left = count;
-    while left > 0 {
-        let len = left.min(MINI);
-        take_mini(cursor, len, out)?;
-        left -= len;
-    }
-    Ok(())
-}
-
-fn take_sparse(cursor: &mut Cursor<'_>, count: usize, out: &mut Vec<i64>) -> Result<(), Malformed> {
-    let common = cursor.varint()?;
-    let outlying = cursor.count(1, count)?;
-    let start = out.len();
-    out.resize(start + count, common);
-    let mut places = Vec::with_capacity(outlying);
-    let mut next = start;
-    for _ in 0..outlying {
-        let at = next.saturating_add(cursor.count(0, count)?);
-        places.push(at);
-        next = at.saturating_add(1);
-    }
-    let mut values = Vec::with_capacity(outlying);
-    take_minis(cursor, outlying, &mut values)?;
-    for (at, value) in places.into_iter().zip(values) {
-        *out.get_mut(at)
-            .ok_or(Malformed("outlier lies outside its run"))? = value;
-    }
-    Ok(())
-}
-
 /// Appends `count` values.
 pub(crate) fn decode(
     cursor: &mut Cursor<'_>,
     count: usize,
     out: &mut Vec<i64>,
 ) -> Result<(), Malformed> {
-    let options = cursor.u8()?;
-    let order = usize::from(options & 3);
-    let form = options & RICE;
-    if order > 2 || options > 31 || order > count {
-        return Err(Malformed("unknown integer options"));
-    }
-    let divisor = if options & HAS_DIVISOR != 0 {
-        i64::try_from(cursor.uvarint()?).map_err(|_| Malformed("divisor is absurd"))?
-    } else {
-        1
-    };
-    let mut heads = [0; 2];
-    for head in &mut heads[..order] {
-        *head = cursor.varint()?;
-    }
-    let start = out.len();
-    // Heads are put back by summing up, so their places are kept free.
-    out.resize(start + order, 0);
-    match form {
-        UNIFORM => {
-            let common = cursor.varint()?;
-            out.resize(start + count, common);
-        }
-        SPARSE => take_sparse(cursor, count - order, out)?,
-        RICE => rice::decode(cursor, count - order, out)?,
-        _ => take_minis(cursor, count - order, out)?,
-    }
-    let values = &mut out[start..];
-    if divisor != 1 {
-        for value in &mut values[order..] {
-            *value = value.wrapping_mul(divisor);
-        }
-    }
-    match order {
-        1 => sum_up(values, heads[0]),
-        2 => sum_up_twice(values, heads),
-        _ => {}
-    }
-    Ok(())
-}
-
-/// Turns differences into values; the place of the first is free.
-fn sum_up(values: &mut [i64], first: i64) {
-    let mut value = first;
-    if let Some((place, differences)) = values.split_first_mut() {
-        *place = first;
-        for place in differences {
-            value = value.wrapping_add(*place);
-            *place = value;
-        }
-    }
-}
-
-/// Turns second differences into values; `heads` are the first value and the first difference, whose
-/// places are free.
-fn sum_up_twice(values: &mut [i64], heads: [i64; 2]) {
-    let [mut value, mut difference] = heads;
-    if let [first, second, rest @ ..] = values {
-        *first = value;
-        value = value.wrapping_add(difference);
-        *second = value;
-        for place in rest {
-            difference = difference.wrapping_add(*place);
-            value = value.wrapping_add(difference);
-            *place = value;
-        }
-    }
+    decode_part(cursor, count, (0, count), |block| {
+        out.extend_from_slice(block);
+    })
 }
 
 #[cfg(test)]

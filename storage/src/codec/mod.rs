@@ -2,6 +2,7 @@
 //! they never panic, never loop without consuming, and never allocate more than the caller allowed.
 
 pub(crate) mod bits;
+mod blocks;
 pub(crate) mod bytes;
 mod chooser;
 pub(crate) mod integers;
@@ -10,6 +11,7 @@ mod packer;
 mod reference;
 mod rice;
 pub(crate) mod timestamps;
+mod unpack;
 pub(crate) mod values;
 mod xor;
 

@@ -7,7 +7,8 @@
 //! the unary stream, `uvarint` by how much the high part exceeds 24 follows at the end.
 //!
 //! Streams apart decode several times faster than one: the low parts have fixed places, and the ones of a
-//! word are found one after another.
+//! word are found one after another. Sums of many integers need no single high part: the zeros before the nth
+//! one are the sum of n of them.
 
 use super::Malformed;
 use super::bytes::{Cursor, put_uvarint, put_varint, unzigzag, uvarint_len, zigzag};
@@ -153,106 +154,182 @@ pub(super) fn encode(out: &mut Vec<u8>, values: &[i64], plan: Plan) {
     }
 }
 
-/// Reads `count` high parts at the front of `bytes` into `out`; returns the bytes that they take.
-fn take_unary(bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<usize, Malformed> {
-    if count == 0 {
+/// The word at a place of a stream, as if zeros followed its end.
+#[inline]
+fn word(bytes: &[u8], number: usize) -> u64 {
+    let from = (number * 8).min(bytes.len());
+    let rest = &bytes[from..];
+    match rest.first_chunk::<8>() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => {
+            let mut eight = [0; 8];
+            eight[..rest.len()].copy_from_slice(rest);
+            u64::from_le_bytes(eight)
+        }
+    }
+}
+
+/// The place behind the `count`th one, in bits.
+fn behind_one(bytes: &[u8], count: usize) -> Result<usize, Malformed> {
+    let mut left = count;
+    if left == 0 {
         return Ok(0);
     }
-    let mut left = count;
-    let mut next = 0_usize;
-    for (number, chunk) in bytes.chunks(8).enumerate() {
-        let mut eight = [0; 8];
-        eight[..chunk.len()].copy_from_slice(chunk);
-        let mut word = u64::from_le_bytes(eight);
-        let start = number * 64;
-        while word != 0 {
-            let at = start + word.trailing_zeros() as usize;
-            word &= word - 1;
-            out.push((at - next) as i64);
-            next = at + 1;
-            left -= 1;
-            if left == 0 {
-                return Ok(next.div_ceil(8));
-            }
+    for number in 0..bytes.len().div_ceil(8) {
+        let mut word = word(bytes, number);
+        let ones = word.count_ones() as usize;
+        if ones < left {
+            left -= ones;
+            continue;
         }
+        for _ in 1..left {
+            word &= word - 1;
+        }
+        return Ok(number * 64 + word.trailing_zeros() as usize + 1);
     }
     Err(Malformed("bits end early"))
 }
 
-/// Appends `count` values.
-pub(super) fn decode(
-    cursor: &mut Cursor<'_>,
+/// Reads integers one mini-block after another.
+pub(super) struct Reader<'a> {
+    low: u32,
+    base: i64,
+    zigzag_coded: bool,
+    unary: &'a [u8],
+    /// Which word of `unary` is looked at, and its ones that were not read yet.
+    number: usize,
+    word: u64,
+    /// The bit behind the one that was read last.
+    next: usize,
+    /// The low parts and what follows them.
+    packed: &'a [u8],
+    /// Integers that were read.
     count: usize,
-    out: &mut Vec<i64>,
-) -> Result<(), Malformed> {
-    let options = cursor.u8()?;
-    let low = u32::from(options & !ZIGZAG);
-    if low > MAX_LOW {
-        return Err(Malformed("low parts are too wide"));
-    }
-    let base = cursor.varint()?;
-    let start = out.len();
-    // Every value takes at least a bit, so that a damaged count allocates little.
-    if count > cursor.remaining().saturating_mul(8) {
-        return Err(Malformed("bits end early"));
-    }
-    out.reserve(count);
-    let used = take_unary(cursor.rest(), count, out)?;
-    cursor.take(used)?;
-    let packed = cursor.take(packed_len(count, low))?;
-    let values = &mut out[start..];
-    let zigzag_coded = options & ZIGZAG != 0;
-    let mut extras = 0;
-    let mut lows = [0; MINI];
-    for (number, values) in values.chunks_mut(MINI).enumerate() {
-        // A whole chunk ends at a whole byte.
-        let from = packed_len(number * MINI, low);
-        let lows = &mut lows[..values.len()];
-        unpack_block(&packed[from..], low, lows);
-        for (value, low_part) in values.iter_mut().zip(lows) {
-            let high = *value as u64;
-            extras += usize::from(high >= MOST);
-            let distance = high << low | *low_part;
-            let step = if zigzag_coded {
-                unzigzag(distance)
-            } else {
-                distance as i64
-            };
-            *value = base.wrapping_add(step);
-        }
-    }
-    if extras > 0 {
-        take_extras(cursor, values, (low, base, zigzag_coded))?;
-    }
-    Ok(())
+    /// What follows the two streams.
+    extras: Cursor<'a>,
 }
 
-/// Adds what does not fit the unary stream.
-fn take_extras(
-    cursor: &mut Cursor<'_>,
-    values: &mut [i64],
-    (low, base, zigzag_coded): (u32, i64, bool),
-) -> Result<(), Malformed> {
-    for value in values {
-        let before = distance(*value, base, zigzag_coded);
-        if before >> low < MOST {
-            continue;
+impl<'a> Reader<'a> {
+    /// Opens `count` integers at the front of what remains.
+    pub(super) fn open(cursor: &mut Cursor<'a>, count: usize) -> Result<Self, Malformed> {
+        let options = cursor.u8()?;
+        let low = u32::from(options & !ZIGZAG);
+        if low > MAX_LOW {
+            return Err(Malformed("low parts are too wide"));
         }
-        let after = before.wrapping_add(cursor.uvarint()? << low);
-        let step = if zigzag_coded {
-            unzigzag(after)
-        } else {
-            after as i64
-        };
-        *value = base.wrapping_add(step);
+        let base = cursor.varint()?;
+        let used = behind_one(cursor.rest(), count)?;
+        let unary = cursor.take(used.div_ceil(8))?;
+        let packed = cursor.rest();
+        cursor.take(packed_len(count, low))?;
+        Ok(Self {
+            low,
+            base,
+            zigzag_coded: options & ZIGZAG != 0,
+            unary,
+            number: 0,
+            word: word(unary, 0),
+            next: 0,
+            packed,
+            count: 0,
+            extras: cursor.clone(),
+        })
     }
-    Ok(())
+
+    /// What follows the integers, once all were read.
+    pub(super) fn rest(self) -> Cursor<'a> {
+        self.extras
+    }
+
+    /// Whether [`Reader::sum`] may be asked.
+    pub(super) fn has_sums(&self) -> bool {
+        !self.zigzag_coded && self.extras.is_empty()
+    }
+
+    /// Passes over whole mini-blocks, none of which was read yet, with `count` integers; returns their sum.
+    pub(super) fn sum(&mut self, count: usize) -> Result<i64, Malformed> {
+        let next = behind_one(self.unary, count)?;
+        (self.next, self.count) = (next, count);
+        self.number = next / 64;
+        self.word = word(self.unary, self.number) & u64::MAX << (next % 64);
+        // Each one ends a high part, so the zeros before it are all high parts.
+        let mut sum = ((next - count) as u64) << self.low;
+        let mut lows = [0; MINI];
+        for from in (0..count).step_by(MINI) {
+            unpack_block(
+                &self.packed[packed_len(from, self.low)..],
+                self.low,
+                &mut lows,
+            );
+            sum = lows.iter().fold(sum, |sum, low| sum.wrapping_add(*low));
+        }
+        Ok((count as i64)
+            .wrapping_mul(self.base)
+            .wrapping_add(sum as i64))
+    }
+
+    /// Reads the next mini-block: as many integers as `out` has, a whole one unless it is the last.
+    #[inline]
+    pub(super) fn read(&mut self, out: &mut [i64]) -> Result<(), Malformed> {
+        let mut lows = [0; MINI];
+        let lows = &mut lows[..out.len()];
+        // A whole mini-block ends at a whole byte.
+        unpack_block(
+            &self.packed[packed_len(self.count, self.low)..],
+            self.low,
+            lows,
+        );
+        let mut most = 0;
+        for (out, low) in out.iter_mut().zip(lows) {
+            while self.word == 0 {
+                self.number += 1;
+                if self.number * 8 >= self.unary.len() {
+                    return Err(Malformed("bits end early"));
+                }
+                self.word = word(self.unary, self.number);
+            }
+            let at = self.number * 64 + self.word.trailing_zeros() as usize;
+            self.word &= self.word - 1;
+            let high = (at - self.next) as u64;
+            self.next = at + 1;
+            most = most.max(high);
+            *out = (high << self.low | *low) as i64;
+        }
+        self.count += out.len();
+        if most >= MOST {
+            for out in out
+                .iter_mut()
+                .filter(|out| **out as u64 >> self.low >= MOST)
+            {
+                let more = self.extras.uvarint()? << self.low;
+                *out = out.wrapping_add(more as i64);
+            }
+        }
+        if self.zigzag_coded {
+            for out in out {
+                *out = self.base.wrapping_add(unzigzag(*out as u64));
+            }
+        } else {
+            for out in out {
+                *out = self.base.wrapping_add(*out);
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Malformed> {
+        let mut all = vec![0; count];
+        for mini in all.chunks_mut(MINI) {
+            reader.read(mini)?;
+        }
+        Ok(all)
+    }
 
     fn round_trip(values: &[i64]) -> usize {
         let least = values.iter().copied().min().unwrap_or(0);
@@ -261,11 +338,21 @@ mod tests {
         let mut out = Vec::new();
         encode(&mut out, values, plan);
         assert_eq!(out.len(), plan.bytes);
-        let mut back = vec![77];
-        let mut cursor = Cursor::new(&out);
-        decode(&mut cursor, values.len(), &mut back).unwrap();
-        assert_eq!(&back[1..], values);
-        assert!(cursor.is_empty());
+        let mut reader = Reader::open(&mut Cursor::new(&out), values.len()).unwrap();
+        let whole = values.len() / MINI * MINI;
+        if reader.has_sums() {
+            let mut passing = Reader::open(&mut Cursor::new(&out), values.len()).unwrap();
+            let sum = values[..whole]
+                .iter()
+                .fold(0_i64, |sum, v| sum.wrapping_add(*v));
+            assert_eq!(passing.sum(whole).unwrap(), sum);
+            assert_eq!(
+                read(&mut passing, values.len() - whole).unwrap(),
+                values[whole..]
+            );
+        }
+        assert_eq!(read(&mut reader, values.len()).unwrap(), values);
+        assert!(reader.rest().is_empty());
         out.len()
     }
 
@@ -295,7 +382,12 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), count in 0_usize..300) {
-            let _ = decode(&mut Cursor::new(&bytes), count, &mut Vec::new());
+            if let Ok(mut reader) = Reader::open(&mut Cursor::new(&bytes), count) {
+                let _ = read(&mut reader, count);
+            }
+            if let Ok(mut reader) = Reader::open(&mut Cursor::new(&bytes), count) {
+                let _ = reader.sum(count / MINI * MINI);
+            }
         }
     }
 }

@@ -126,80 +126,123 @@ fn listed_scale(index: u8) -> Result<(f64, bool), Malformed> {
     Ok(factor(*scale))
 }
 
+/// Appends the values `from..to` of integers at a scale.
+fn decode_scaled(
+    cursor: &mut Cursor<'_>,
+    (factor, multiply): (f64, bool),
+    count: usize,
+    range: (usize, usize),
+    out: &mut Vec<f64>,
+) -> Result<(), Malformed> {
+    // One loop for each kind, so that neither asks at every value.
+    if multiply {
+        integers::decode_part(cursor, count, range, |block| {
+            out.extend(block.iter().map(|n| *n as f64 * factor));
+        })
+    } else if factor == 1.0 {
+        integers::decode_part(cursor, count, range, |block| {
+            out.extend(block.iter().map(|n| *n as f64));
+        })
+    } else {
+        integers::decode_part(cursor, count, range, |block| {
+            out.extend(block.iter().map(|n| *n as f64 / factor));
+        })
+    }
+}
+
 fn decode_int(
     cursor: &mut Cursor<'_>,
     with_ulps: bool,
     count: usize,
+    (from, to): (usize, usize),
     out: &mut Vec<f64>,
 ) -> Result<(), Malformed> {
     let scale = take_scale(cursor)?;
     let exceptions = take_exceptions(cursor, count)?;
-    let mut numbers = Vec::with_capacity(count);
-    integers::decode(cursor, count, &mut numbers)?;
     let start = out.len();
     if with_ulps {
-        let mut distances = Vec::with_capacity(count);
-        integers::decode(cursor, count, &mut distances)?;
-        out.extend(numbers.iter().zip(&distances).map(|(n, distance)| {
-            let near = from_integer(*n, scale).to_bits();
-            f64::from_bits(near.wrapping_add(*distance as u64))
-        }));
+        // To the end, behind which the distances begin.
+        decode_scaled(cursor, scale, count, (from, count), out)?;
+        out.truncate(start + (to - from));
+        let mut near = out[start..].iter_mut();
+        integers::decode_part(cursor, count, (from, to), |block| {
+            // In this order: whoever comes first in a zip is asked once too often.
+            for (distance, value) in block.iter().zip(near.by_ref()) {
+                *value = f64::from_bits(value.to_bits().wrapping_add(*distance as u64));
+            }
+        })?;
     } else {
-        out.extend(numbers.iter().map(|n| from_integer(*n, scale)));
+        decode_scaled(cursor, scale, count, (from, to), out)?;
     }
     for (at, value) in exceptions {
-        *out.get_mut(start + at)
-            .ok_or(Malformed("exception lies outside its run"))? = value;
+        if at >= count {
+            return Err(Malformed("exception lies outside its run"));
+        }
+        if (from..to).contains(&at) {
+            out[start + at - from] = value;
+        }
     }
     Ok(())
 }
 
 /// Appends `count` values (at most [`MAX_RUN`]) decoded from `bytes`.
 pub(crate) fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
-    if count > MAX_RUN {
+    decode_part(bytes, count, (0, count), out)
+}
+
+/// Appends the values `from..to` of the `count` (at most [`MAX_RUN`]) in `bytes`. What does not concern them
+/// is looked at only as far as it costs nothing.
+pub(crate) fn decode_part(
+    bytes: &[u8],
+    count: usize,
+    (from, to): (usize, usize),
+    out: &mut Vec<f64>,
+) -> Result<(), Malformed> {
+    if count > MAX_RUN || from > to || to > count {
         return Err(Malformed("run of values is too long"));
     }
+    let wanted = to - from;
     let mut cursor = Cursor::new(bytes);
     match cursor.u8()? {
         small @ SMALL_CONST.. => {
-            out.resize(out.len() + count, f64::from(small - SMALL_CONST));
+            out.resize(out.len() + wanted, f64::from(small - SMALL_CONST));
             Ok(())
         }
         plain @ PLAIN_CONST..SMALL_CONST => {
             let scale = listed_scale(plain - PLAIN_CONST)?;
             let value = from_integer(cursor.varint()?, scale);
-            out.resize(out.len() + count, value);
+            out.resize(out.len() + wanted, value);
             Ok(())
         }
         plain @ PLAIN_INT..PLAIN_CONST => {
             let scale = listed_scale(plain - PLAIN_INT)?;
-            let mut numbers = Vec::with_capacity(count);
-            integers::decode(&mut cursor, count, &mut numbers)?;
-            out.extend(numbers.iter().map(|n| from_integer(*n, scale)));
-            Ok(())
+            decode_scaled(&mut cursor, scale, count, (from, to), out)
         }
         CONST => {
             let value = f64::from_bits(cursor.u64()?);
-            out.resize(out.len() + count, value);
+            out.resize(out.len() + wanted, value);
             Ok(())
         }
         DECIMAL_CONST => {
             let scale = take_scale(&mut cursor)?;
             let value = from_integer(cursor.varint()?, scale);
-            out.resize(out.len() + count, value);
+            out.resize(out.len() + wanted, value);
             Ok(())
         }
-        INT => decode_int(&mut cursor, false, count, out),
-        ULP => decode_int(&mut cursor, true, count, out),
-        BITS => {
-            let mut numbers = Vec::with_capacity(count);
-            integers::decode(&mut cursor, count, &mut numbers)?;
-            out.extend(numbers.iter().map(|bits| f64::from_bits(*bits as u64)));
+        INT => decode_int(&mut cursor, false, count, (from, to), out),
+        ULP => decode_int(&mut cursor, true, count, (from, to), out),
+        BITS => integers::decode_part(&mut cursor, count, (from, to), |block| {
+            out.extend(block.iter().map(|bits| f64::from_bits(*bits as u64)));
+        }),
+        XOR => {
+            let start = out.len();
+            xor::decode(cursor.take(cursor.remaining())?, to, out)?;
+            out.drain(start..start + from);
             Ok(())
         }
-        XOR => xor::decode(cursor.take(cursor.remaining())?, count, out),
         RAW => {
-            for _ in 0..count {
+            cursor.take(8 * from)?;
+            for _ in from..to {
                 out.push(f64::from_bits(cursor.u64()?));
             }
             Ok(())
@@ -208,32 +251,39 @@ pub(crate) fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(
     }
 }
 
-/// As [`decode`], for a reader who only asks whether values are staleness markers: those that are
+/// As [`decode_part`], for a reader who only asks whether values are staleness markers: those that are
 /// none may become any other. Where the codec tells, nothing is decoded.
 pub(crate) fn decode_markers(
     bytes: &[u8],
     count: usize,
+    (from, to): (usize, usize),
     out: &mut Vec<f64>,
 ) -> Result<(), Malformed> {
+    if count > MAX_RUN || from > to || to > count {
+        return Err(Malformed("run of values is too long"));
+    }
     let mut cursor = Cursor::new(bytes);
     let has_no_markers = |codec| codec >= PLAIN_INT || codec == DECIMAL_CONST;
     match cursor.u8()? {
-        _ if count > MAX_RUN => Err(Malformed("run of values is too long")),
         codec if has_no_markers(codec) => {
-            out.resize(out.len() + count, 0.0);
+            out.resize(out.len() + to - from, 0.0);
             Ok(())
         }
         INT => {
             take_scale(&mut cursor)?;
             let start = out.len();
-            out.resize(start + count, 0.0);
+            out.resize(start + to - from, 0.0);
             for (at, value) in take_exceptions(&mut cursor, count)? {
-                *out.get_mut(start + at)
-                    .ok_or(Malformed("exception lies outside its run"))? = value;
+                if at >= count {
+                    return Err(Malformed("exception lies outside its run"));
+                }
+                if (from..to).contains(&at) {
+                    out[start + at - from] = value;
+                }
             }
             Ok(())
         }
-        _ => decode(bytes, count, out),
+        _ => decode_part(bytes, count, (from, to), out),
     }
 }
 
@@ -251,9 +301,22 @@ mod tests {
         let bits = |v: &[f64]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&back), bits(values));
         let mut marked = vec![1.0];
-        decode_markers(&out, values.len(), &mut marked).unwrap();
+        decode_markers(&out, values.len(), (0, values.len()), &mut marked).unwrap();
         let markers = |v: &[f64]| v.iter().map(|x| is_stale(*x)).collect::<Vec<_>>();
         assert_eq!(markers(&marked[1..]), markers(values));
+        for (from, to) in [
+            (0, 1),
+            (1, values.len()),
+            (values.len() / 3, values.len() / 2),
+        ] {
+            let (from, to) = (from.min(values.len()), to.min(values.len()));
+            let mut part = vec![3.0];
+            decode_part(&out, values.len(), (from, to), &mut part).unwrap();
+            assert_eq!(bits(&part[1..]), bits(&values[from..to]));
+            part.truncate(1);
+            decode_markers(&out, values.len(), (from, to), &mut part).unwrap();
+            assert_eq!(markers(&part[1..]), markers(&values[from..to]));
+        }
         out
     }
 
@@ -337,7 +400,10 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), count in 0_usize..1100) {
             let _ = decode(&bytes, count, &mut Vec::new());
-            let _ = decode_markers(&bytes, count, &mut Vec::new());
+            for range in [(0, count), (count / 3, count / 2), (count, 0)] {
+                let _ = decode_part(&bytes, count, range, &mut Vec::new());
+                let _ = decode_markers(&bytes, count, range, &mut Vec::new());
+            }
         }
     }
 }

@@ -103,7 +103,13 @@ fn read_all(block: &Block) {
             let _ = block.labels_of(&record.pairs);
         }
         if block
-            .read_detail(ordinal, (i64::MIN, i64::MAX), Detail::Values, &mut samples)
+            .read_detail(
+                ordinal,
+                None,
+                (i64::MIN, i64::MAX),
+                Detail::Values,
+                &mut samples,
+            )
             .is_ok()
         {
             let floats = &samples.floats;
@@ -117,8 +123,13 @@ fn read_all(block: &Block) {
             let middle = all
                 .extent()
                 .map_or(0, |(first, last)| i64::midpoint(first, last));
-            let part =
-                block.read_detail(ordinal, (i64::MIN, middle), Detail::Markers, &mut samples);
+            let part = block.read_detail(
+                ordinal,
+                None,
+                (i64::MIN, middle),
+                Detail::Markers,
+                &mut samples,
+            );
             if part.is_ok() {
                 let expected = all.floats.times.iter().filter(|t| **t <= middle).count();
                 assert_eq!(samples.floats.times.len(), expected, "a part is a part");

@@ -213,7 +213,7 @@ fn block_roundtrip(columns: Columns) {
     let block = Block::open(map, "blocks/fuzz.blk".into()).expect("an own block");
     let mut back = Samples::default();
     block
-        .read_detail(0, (i64::MIN, i64::MAX), Detail::Values, &mut back)
+        .read_detail(0, None, (i64::MIN, i64::MAX), Detail::Values, &mut back)
         .expect("own samples");
     assert_eq!(back.floats.times, samples.floats.times);
     assert_eq!(bits(&back.floats.values), bits(&samples.floats.values));

@@ -14,7 +14,7 @@
 use super::series::Series;
 use super::slab::{LARGEST_CLASS, Slab, class_bytes, class_for};
 use crate::codec::Malformed;
-use crate::codec::bits::{BitReader, put_bits};
+use crate::codec::bits::{BitReader, PEEKED, put_bits};
 
 /// Most bits that one append can write: a pending run, the sample, and its value.
 const MAX_APPEND_BITS: usize = 12 + 4 + 64 + 1 + 12 + 64;
@@ -228,44 +228,76 @@ fn decode(
     values.push(f64::from_bits(bits));
     let mut done = 1;
     while done < coded {
-        let code = reader.bits(2)?;
-        if code < 2 {
-            let repeats = if code == 0 { 1 } else { reader.bits(10)? + 2 };
-            for _ in 0..repeats {
+        // Codes and most values lie inside one look ahead.
+        let mut ahead = reader.peek();
+        let mut used = 2;
+        match ahead >> 62 {
+            0 => {
+                reader.skip(used)?;
                 at_ms = at_ms.wrapping_add(delta);
                 times.push(at_ms);
                 values.push(f64::from_bits(bits));
+                done += 1;
+                continue;
             }
-            done += repeats as usize;
-            continue;
+            1 => {
+                let repeats = (ahead >> 52 & 0x3ff) as usize + 2;
+                reader.skip(12)?;
+                let step = delta;
+                times
+                    .extend((1..=repeats as i64).map(|n| at_ms.wrapping_add(step.wrapping_mul(n))));
+                at_ms = at_ms.wrapping_add(step.wrapping_mul(repeats as i64));
+                values.resize(values.len() + repeats, f64::from_bits(bits));
+                done += repeats;
+                continue;
+            }
+            2 => at_ms = at_ms.wrapping_add(delta),
+            _ => {
+                let class = (ahead >> 60 & 3) as usize;
+                if let Some(width) = DOD_BITS.get(class) {
+                    let dod = (ahead << 4 >> (64 - width)) as i64 - (1 << (width - 1));
+                    delta += dod;
+                    at_ms = at_ms.wrapping_add(delta);
+                    used = 4 + width;
+                } else {
+                    reader.skip(4)?;
+                    let next = reader.bits(64)? as i64;
+                    delta = next.wrapping_sub(at_ms);
+                    at_ms = next;
+                    ahead = reader.peek();
+                    used = 0;
+                }
+                delta = i64::from(i32::try_from(delta).unwrap_or(0));
+                let changed = ahead << used >> 63 == 1;
+                used += 1;
+                if !changed {
+                    reader.skip(used)?;
+                    times.push(at_ms);
+                    values.push(f64::from_bits(bits));
+                    done += 1;
+                    continue;
+                }
+            }
         }
-        let mut changed = true;
-        if code == 2 {
-            at_ms = at_ms.wrapping_add(delta);
+        // At most 25 bits went before, so this window code is still ahead.
+        let code = ahead << used;
+        used += 1;
+        if code >> 63 == 1 {
+            lead = (code >> 58 & 0x1f) as u32;
+            significant = (code >> 52 & 0x3f) as u32 + 1;
+            used += 11;
+        }
+        if lead + significant > 64 || significant == 0 {
+            return Err(Malformed("value window exceeds 64 bits"));
+        }
+        let changed = if used + significant <= PEEKED {
+            reader.skip(used + significant)?;
+            ahead << used >> (64 - significant)
         } else {
-            let class = reader.bits(2)? as usize;
-            if let Some(width) = DOD_BITS.get(class) {
-                let dod = reader.bits(*width)? as i64 - (1 << (width - 1));
-                delta += dod;
-                at_ms = at_ms.wrapping_add(delta);
-            } else {
-                let next = reader.bits(64)? as i64;
-                delta = next.wrapping_sub(at_ms);
-                at_ms = next;
-            }
-            delta = i64::from(i32::try_from(delta).unwrap_or(0));
-            changed = reader.bit()?;
-        }
-        if changed {
-            if reader.bit()? {
-                lead = reader.bits(5)? as u32;
-                significant = reader.bits(6)? as u32 + 1;
-            }
-            if lead + significant > 64 || significant == 0 {
-                return Err(Malformed("value window exceeds 64 bits"));
-            }
-            bits ^= reader.bits(significant)? << (64 - lead - significant);
-        }
+            reader.skip(used)?;
+            reader.bits(significant)?
+        };
+        bits ^= changed << (64 - lead - significant);
         times.push(at_ms);
         values.push(f64::from_bits(bits));
         done += 1;

@@ -11,4 +11,5 @@
 pub(crate) mod matching;
 pub(crate) mod merge;
 pub(crate) mod querier;
+mod records;
 pub(crate) mod set;

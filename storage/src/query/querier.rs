@@ -8,6 +8,7 @@ use tenbin_model::{Matcher, Querier, Queryable, SelectHints, SeriesSet, StoreErr
 
 use super::matching::{LabelIndex, select, select_until};
 use super::merge::Samples;
+use super::records::Records;
 use super::set::{Newer, Part, Selection, Source};
 use crate::block::format::stored_hash;
 use crate::block::reader::Detail;
@@ -83,6 +84,7 @@ impl DbQuerier {
                     Ok(block) => blocks.push(Source {
                         block: Arc::clone(block),
                         tombstones: listed.tombstones.clone(),
+                        records: Records::default(),
                     }),
                     Err(damage) => return Err(damage.clone().into()),
                 }
@@ -151,13 +153,13 @@ impl Querier for DbQuerier {
         }
         let mut parts = Vec::with_capacity(head.len());
         let mut left = Samples::default();
-        for (number, source) in blocks.iter().enumerate() {
+        for (number, source) in blocks.iter_mut().enumerate() {
             let ordinals = select_until(&*source.block, matchers, &hints.interrupt)?;
             for (at, ordinal) in ordinals.to_vec().into_iter().enumerate() {
                 hints.interrupt.check_at(at)?;
                 if source.tombstones.touch(ordinal) {
                     hints.interrupt.check()?;
-                    source.read(ordinal, self.range, Detail::Markers, &mut left)?;
+                    source.read(ordinal, None, self.range, Detail::Markers, &mut left)?;
                     if left.is_empty() {
                         continue;
                     }
@@ -165,15 +167,16 @@ impl Querier for DbQuerier {
                 parts.push(Part {
                     hash: source.block.hash(ordinal)?,
                     source: number as u32,
-                    ordinal,
+                    place: source.records.push(ordinal),
                 });
             }
+            source.records.keep(&source.block)?;
         }
-        for (ordinal, series) in head.iter().enumerate() {
+        for (place, series) in head.iter().enumerate() {
             parts.push(Part {
                 hash: stored_hash(series.hash),
                 source: blocks.len() as u32,
-                ordinal: ordinal as u32,
+                place: place as u32,
             });
         }
         let selection = Selection::new(self.range, blocks, newer, head, parts, hints)?;

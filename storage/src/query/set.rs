@@ -11,7 +11,9 @@ use tenbin_model::{
 };
 
 use super::merge::{Columns, Samples, merge_samples};
+use super::records::Records;
 use crate::block::reader::{Block, Detail};
+use crate::block::series::Record;
 use crate::error::Corruption;
 use crate::head::journal::Cut;
 use crate::head::read::HeadSeries;
@@ -19,10 +21,11 @@ use crate::histogram::point::Point;
 use crate::histogram::to_float;
 use crate::tombstones::Tombstones;
 
-/// A block of the selection and what was deleted in it.
+/// A block of the selection, what was deleted in it, and its series.
 pub(super) struct Source {
     pub(super) block: Arc<Block>,
     pub(super) tombstones: Tombstones,
+    pub(super) records: Records,
 }
 
 impl Source {
@@ -30,14 +33,26 @@ impl Source {
     pub(super) fn read(
         &self,
         ordinal: u32,
+        known: Option<Record<'_>>,
         range: TimeRange,
         detail: Detail,
         out: &mut Samples,
     ) -> Result<(), Corruption> {
         let range = (range.min_ms, range.max_ms);
-        self.block.read_detail(ordinal, range, detail, out)?;
+        self.block.read_detail(ordinal, known, range, detail, out)?;
         self.tombstones.apply(ordinal, out);
         Ok(())
+    }
+
+    /// The labels of a series, by its place among the records.
+    fn labels(&self, place: u32) -> Result<Labels, Corruption> {
+        match self.records.kept(place) {
+            Some(record) => self.block.labels_of(record.pairs),
+            None => {
+                let record = self.block.record(self.records.ordinal(place))?;
+                self.block.labels_of(&record.pairs)
+            }
+        }
     }
 }
 
@@ -47,8 +62,8 @@ impl Source {
 pub(super) struct Part {
     pub(super) hash: u128,
     pub(super) source: u32,
-    /// Number of the series inside the source.
-    pub(super) ordinal: u32,
+    /// Place of the series among the records of the source; in the head its number in the selection.
+    pub(super) place: u32,
 }
 
 /// Blocks that a flush listed after the snapshot; they may have newer samples too.
@@ -176,18 +191,26 @@ impl Selection {
                 self.interrupt.check()?;
             }
             let Some(source) = self.blocks.get(part.source as usize) else {
-                let series = &self.head[part.ordinal as usize];
+                let series = &self.head[part.place as usize];
                 let samples = &series.samples;
                 samples.read(range, series.last_ms, merged, into, spare)?;
                 continue;
             };
-            source.read(part.ordinal, range, detail, into)?;
+            let (ordinal, known) = (
+                source.records.ordinal(part.place),
+                source.records.kept(part.place),
+            );
+            source.read(ordinal, known, range, detail, into)?;
             if let Some(flush) = self.newer.flush_of(part.source)
                 && let Some(cut) = self.newer.cuts.get(&part.hash)
             {
                 into.retain(|at_ms| cut.keeps(at_ms, flush));
             }
-            merge_samples(merged, into, spare);
+            if merged.is_empty() {
+                std::mem::swap(merged, into);
+            } else {
+                merge_samples(merged, into, spare);
+            }
         }
         Ok(())
     }
@@ -239,8 +262,8 @@ impl SeriesSet for Selection {
         let parts = self.parts_of(series);
         let part = parts[parts.len() - 1];
         match self.blocks.get(part.source as usize) {
-            Some(Source { block, .. }) => Ok(block.labels_of(&block.record(part.ordinal)?.pairs)?),
-            None => Ok(self.head[part.ordinal as usize].labels.clone()),
+            Some(source) => Ok(source.labels(part.place)?),
+            None => Ok(self.head[part.place as usize].labels.clone()),
         }
     }
 
@@ -253,10 +276,11 @@ impl SeriesSet for Selection {
         out.clear();
         SCRATCH.with_borrow_mut(|scratch| {
             self.merge_parts(series, range, self.detail, scratch)?;
-            let floats = &scratch.merged.floats;
-            out.timestamps_ms.extend_from_slice(&floats.times);
-            out.values.extend_from_slice(&floats.values);
-            out.start_timestamps_ms.extend_from_slice(&floats.starts);
+            // Handed over, not copied: the reader's memory serves the next series.
+            let floats = &mut scratch.merged.floats;
+            std::mem::swap(&mut out.timestamps_ms, &mut floats.times);
+            std::mem::swap(&mut out.values, &mut floats.values);
+            std::mem::swap(&mut out.start_timestamps_ms, &mut floats.starts);
             push_histograms(&scratch.merged.histograms, out);
             Ok(())
         })

@@ -198,9 +198,43 @@ impl Accumulator {
     }
 }
 
+/// Steps whose sums are taken at once.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Adds a value to each of several sums.
+#[inline]
+fn add_side_by_side(
+    sums: &mut [f64; SIDE_BY_SIDE],
+    lost: &mut [f64; SIDE_BY_SIDE],
+    values: &[f64; SIDE_BY_SIDE],
+) {
+    let (mut new_sums, mut new_lost) = (*sums, *lost);
+    let mut trace = 0.0;
+    for at in 0..SIDE_BY_SIDE {
+        let (sum, compensation) = kahan::add_finite(values[at], sums[at], lost[at]);
+        (new_sums[at], new_lost[at]) = (sum, compensation);
+        // Zero while all are finite, NaN from then on.
+        trace += sum * 0.0 + compensation * 0.0;
+    }
+    if trace == 0.0 {
+        (*sums, *lost) = (new_sums, new_lost);
+        return;
+    }
+    for at in 0..SIDE_BY_SIDE {
+        (sums[at], lost[at]) = kahan::add(values[at], sums[at], lost[at]);
+    }
+}
+
 fn add_to_sum(sums: &mut [f64], lost: &mut [f64], series: &Series, seen: &mut Presence) {
     if seen.is_full() && series.floats.is_full() {
-        for ((sum, lost), value) in sums.iter_mut().zip(lost).zip(&series.values) {
+        let (sums, sums_rest) = sums.as_chunks_mut::<SIDE_BY_SIDE>();
+        let (lost, lost_rest) = lost.as_chunks_mut::<SIDE_BY_SIDE>();
+        let (values, values_rest) = series.values.as_chunks::<SIDE_BY_SIDE>();
+        for ((sums, lost), values) in sums.iter_mut().zip(lost).zip(values) {
+            add_side_by_side(sums, lost, values);
+        }
+        let rest = sums_rest.iter_mut().zip(lost_rest).zip(values_rest);
+        for ((sum, lost), value) in rest {
             (*sum, *lost) = kahan::add(*value, *sum, *lost);
         }
         return;
