@@ -9,7 +9,7 @@ use tenbin_model::text::quote::quoted;
 use tenbin_promql::ast::{Expr, ValueType};
 use tenbin_promql::options::EngineOptions;
 use tenbin_promql::value::{QueryResult, QueryStats, Value};
-use tenbin_promql::{CancelToken, EvalError, QueryRange};
+use tenbin_promql::{CancelToken, EvalError, QueryRange, ResultCache};
 
 use super::error::ApiError;
 use super::json::{push_list, push_timestamp, push_value};
@@ -33,6 +33,8 @@ struct Request {
     options: EngineOptions,
     limit: usize,
     stats: String,
+    /// Known results may be used, and this one kept.
+    may_cache: bool,
 }
 
 /// `GET|POST /api/v1/query`
@@ -66,6 +68,7 @@ fn instant_request(app: &App, params: &Params) -> Result<Request, ApiError> {
         options,
         limit,
         stats: params.first("stats").to_owned(),
+        may_cache: false,
     })
 }
 
@@ -122,6 +125,8 @@ fn range_request(app: &App, params: &Params) -> Result<Request, ApiError> {
         options,
         limit,
         stats: params.first("stats").to_owned(),
+        // Statistics are those of a whole evaluation.
+        may_cache: params.first("stats").is_empty() && !is_on(params.first("nocache")),
     })
 }
 
@@ -130,6 +135,11 @@ fn parse_query(app: &App, params: &Params) -> Result<(String, Expr), ApiError> {
     let expr = tenbin_promql::parse(&text, &app.engine.features)
         .map_err(|e| ApiError::invalid_parameter("query", e))?;
     Ok((text, expr))
+}
+
+/// Whether a switch of ours among the parameters is on.
+fn is_on(value: &str) -> bool {
+    !matches!(value, "" | "0" | "false")
 }
 
 /// The engine's options with this request's `timeout` and `lookback_delta`.
@@ -158,20 +168,14 @@ async fn run(app: &Arc<App>, db: Arc<Db>, request: Request) -> Response {
     }
     let timeout = Duration::from_millis(request.options.timeout_ms);
     let telemetry = Arc::clone(&app.telemetry);
+    let cache = request.may_cache.then(|| Arc::clone(&app.result_cache));
     let work = app.query_threads.run(timeout, move |turn| {
         let started = Instant::now();
         let mut request = request;
         // The time in the queue counts.
         let left = timeout.saturating_sub(turn.waited);
         request.options.timeout_ms = left.as_millis() as u64;
-        let result = tenbin_promql::evaluate(
-            &*db,
-            &request.text,
-            &request.expr,
-            &request.range,
-            &request.options,
-            &turn.cancel,
-        );
+        let result = evaluate(&db, cache.as_deref(), &request, &turn.cancel);
         let stats = result.as_ref().ok().map(|r| &r.stats);
         telemetry
             .query
@@ -189,6 +193,25 @@ async fn run(app: &Arc<App>, db: Arc<Db>, request: Request) -> Response {
     match work.await {
         Ok(response) => response,
         Err(error) => ApiError::from(EvalError::from(error)).into_response(),
+    }
+}
+
+fn evaluate(
+    db: &Db,
+    cache: Option<&ResultCache>,
+    request: &Request,
+    cancel: &CancelToken,
+) -> Result<QueryResult, EvalError> {
+    let Request {
+        text,
+        expr,
+        range,
+        options,
+        ..
+    } = request;
+    match cache {
+        Some(cache) => cache.evaluate(db, text, expr, range, options, cancel),
+        None => tenbin_promql::evaluate(db, text, expr, range, options, cancel),
     }
 }
 

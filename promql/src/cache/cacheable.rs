@@ -197,3 +197,88 @@ fn ahead_of(time: &TimeModifiers, ahead_ms: i64) -> Option<i64> {
 fn knows_itself(expr: Option<&DurationExpr>) -> Option<()> {
     expr.is_none().then_some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Features;
+    use crate::parser::parse;
+
+    fn reach(text: &str) -> Option<i64> {
+        let features = Features {
+            delayed_name_removal: false,
+            ..Features::all_for_tests()
+        };
+        let options = EngineOptions {
+            features,
+            ..EngineOptions::default()
+        };
+        reach_ms(&parse(text, &features).unwrap(), &options)
+    }
+
+    #[test]
+    fn what_dashboards_ask_is_cached() {
+        for text in [
+            "up",
+            "sum by (job) (rate(x_total[5m])) / on (job) group_left () sum by (job) (y)",
+            "histogram_quantile(0.9, sum by (le) (rate(x_bucket[5m])))",
+            "topk(5, x) * 100",
+            "-x + time()",
+            "max_over_time(rate(x[1m])[1h:30s])",
+            "sum(x) or vector(0)",
+            "count(sum by (a) (x))",
+            "absent(up{job=\"a\"})",
+            "x offset 1h",
+        ] {
+            assert_eq!(reach(text), Some(0), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_look_ahead_is_counted() {
+        assert_eq!(reach("x offset -1m"), Some(60_000));
+        assert_eq!(
+            reach("sum_over_time(x[5m:1m] offset -1m) + y"),
+            Some(60_000)
+        );
+        let nested = "sum_over_time((x offset -1m)[5m:1m] offset -1m)";
+        assert_eq!(reach(nested), Some(120_000));
+        assert_eq!(
+            reach("sum_over_time((x offset -1m)[5m:1m] offset 1h)"),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn what_depends_on_the_range_is_not() {
+        for text in [
+            "x @ 100",
+            "x @ end()",
+            "rate(x[range()])",
+            "x offset step()",
+            "sum_over_time(x[1h:step()])",
+            "x + start()",
+            "info(x)",
+            "sort(x)",
+            "label_replace(x, \"a\", \"b\", \"\", \"\")",
+            "{job=\"a\"}",
+            "{__name__=~\"a|b\"}",
+            "sum(sum by (a) (x))",
+            "topk(2, sum by (a) (x))",
+            "sum(topk(2, x))",
+            "avg(x * on (a) y)",
+            "-(x or y)",
+            "abs(x or y)",
+            "(x or y) + 1",
+            "topk(scalar(x), y)",
+            "limitk(2, x)",
+            "histogram_count(x)",
+            "rate(x[5m] smoothed)",
+            "x + fill (0) y",
+            "1 + 1",
+            "time()",
+        ] {
+            assert_eq!(reach(text), None, "{text}");
+        }
+    }
+}
