@@ -114,6 +114,12 @@ pub trait Queryable: Send + Sync {
     /// # Errors
     /// When the store is not open.
     fn querier(&self, range: TimeRange) -> Result<Box<dyn Querier>, StoreError>;
+
+    /// A first look at [`Querier::unchanged_before`], without a snapshot: every change that was over
+    /// when this was called is counted.
+    fn unchanged_before(&self, _version: u64) -> i64 {
+        i64::MIN
+    }
 }
 
 /// A consistent snapshot of a store over a time range.
@@ -140,6 +146,17 @@ pub trait Querier: Send + Sync {
     /// # Errors
     /// As for [`Querier::select`].
     fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, StoreError>;
+
+    /// The version of the data that the snapshot shows; `None` when the store keeps no versions.
+    fn version(&self) -> Option<u64> {
+        None
+    }
+
+    /// A time before which the store shows the same samples in this snapshot as in an earlier one
+    /// of the version given. `i64::MIN`: anything may have changed.
+    fn unchanged_before(&self, _version: u64) -> i64 {
+        i64::MIN
+    }
 }
 
 /// The series of one selection, addressed by position `0..len()`.

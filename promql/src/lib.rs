@@ -9,6 +9,7 @@
 
 pub mod ast;
 pub mod ast_json;
+pub mod cache;
 mod check;
 pub mod duration;
 pub mod engine;
@@ -28,6 +29,7 @@ mod token;
 pub mod value;
 
 pub use ast_json::ast_json;
+pub use cache::{CacheCounts, ResultCache};
 pub use duration::resolve;
 pub use engine::{CancelToken, QueryRange, evaluate};
 pub use error::{EvalError, ParseError};

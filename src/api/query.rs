@@ -9,7 +9,7 @@ use tenbin_model::text::quote::quoted;
 use tenbin_promql::ast::{Expr, ValueType};
 use tenbin_promql::options::EngineOptions;
 use tenbin_promql::value::{QueryResult, QueryStats, Value};
-use tenbin_promql::{CancelToken, EvalError, QueryRange};
+use tenbin_promql::{CancelToken, EvalError, QueryRange, ResultCache};
 
 use super::error::ApiError;
 use super::json::{push_list, push_timestamp, push_value};
@@ -41,6 +41,8 @@ struct Request {
     options: EngineOptions,
     limit: usize,
     stats: String,
+    /// Known results may be used, and this one kept.
+    may_cache: bool,
 }
 
 /// `GET|POST /api/v1/query`
@@ -87,6 +89,7 @@ fn instant_request(app: &App, origin: Origin, params: &Params) -> Result<Request
         options,
         limit,
         stats: params.first("stats").to_owned(),
+        may_cache: false,
     })
 }
 
@@ -147,6 +150,8 @@ fn range_request(app: &App, origin: Origin, params: &Params) -> Result<Request, 
         options,
         limit,
         stats: params.first("stats").to_owned(),
+        // Statistics are those of a whole evaluation.
+        may_cache: params.first("stats").is_empty() && !is_on(params.first("nocache")),
     })
 }
 
@@ -155,6 +160,11 @@ fn parse_query(app: &App, params: &Params) -> Result<(String, Expr), ApiError> {
     let expr = tenbin_promql::parse(&text, &app.engine.features)
         .map_err(|e| ApiError::invalid_parameter("query", e))?;
     Ok((text, expr))
+}
+
+/// Whether a switch of ours among the parameters is on.
+fn is_on(value: &str) -> bool {
+    !matches!(value, "" | "0" | "false")
 }
 
 /// The engine's options with this request's `timeout` and `lookback_delta`.
@@ -190,14 +200,8 @@ async fn run(app: &Arc<App>, db: Arc<Db>, request: Request) -> Response {
         // The time in the queue counts.
         let left = timeout.saturating_sub(turn.waited);
         request.options.timeout_ms = left.as_millis() as u64;
-        let result = tenbin_promql::evaluate(
-            &*db,
-            &request.asked.text,
-            &request.expr,
-            &request.asked.range,
-            &request.options,
-            &turn.cancel,
-        );
+        let cache = request.may_cache.then_some(&*running.result_cache);
+        let result = evaluate(&db, cache, &request, &turn.cancel);
         let (outcome, took) = (result.as_ref().map(|r| &r.stats), started.elapsed());
         let telemetry = &running.telemetry.query;
         telemetry.observe(turn.waited, took, outcome.ok());
@@ -254,6 +258,25 @@ fn log(
     };
     if log.write(&query, app.clock.now_ms()).is_err() {
         Telemetry::add(&app.telemetry.query.log_failures, 1);
+    }
+}
+
+fn evaluate(
+    db: &Db,
+    cache: Option<&ResultCache>,
+    request: &Request,
+    cancel: &CancelToken,
+) -> Result<QueryResult, EvalError> {
+    let Request {
+        asked,
+        expr,
+        options,
+        ..
+    } = request;
+    let Asked { text, range, .. } = &**asked;
+    match cache {
+        Some(cache) => cache.evaluate(db, text, expr, range, options, cancel),
+        None => tenbin_promql::evaluate(db, text, expr, range, options, cancel),
     }
 }
 

@@ -226,4 +226,11 @@ pub(super) struct QueryFlags {
         default_value_t = 1 << 30
     )]
     pub(super) max_memory_bytes: u64,
+    /// Bytes of range query results that are kept for the next time; 0 = none.
+    #[arg(
+        long = "query.cache-max-memory",
+        value_name = "BYTES",
+        default_value_t = 64 << 20
+    )]
+    pub(super) cache_max_bytes: u64,
 }

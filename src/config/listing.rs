@@ -134,6 +134,7 @@ fn query(flags: &QueryFlags) -> Vec<Listed> {
         ("query.max-concurrency", flags.max_concurrency.to_string()),
         ("query.max-samples", flags.max_samples.to_string()),
         ("query.max-memory", flags.max_memory_bytes.to_string()),
+        ("query.cache-max-memory", flags.cache_max_bytes.to_string()),
     ]
 }
 

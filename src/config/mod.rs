@@ -137,6 +137,7 @@ impl Flags {
                     features: enabled.promql,
                     ..EngineOptions::default()
                 },
+                result_cache_bytes: self.query.cache_max_bytes,
                 max_concurrent_queries: self.query.max_concurrency.max(1),
                 write_limits: effective.remote_write_receiver.over(&self.write_limits()),
                 write_messages: self.web.accepted_messages.clone(),

@@ -39,6 +39,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use parking_lot::Mutex;
+use tenbin_promql::ResultCache;
 use tenbin_promql::options::EngineOptions;
 use tenbin_storage::{Clock, Db, ReplayProgress};
 
@@ -58,6 +59,8 @@ pub struct App {
     pub replay: Arc<ReplayProgress>,
     /// The query engine's settings.
     pub engine: EngineOptions,
+    /// Results of range queries.
+    pub result_cache: Arc<ResultCache>,
     /// Where queries run.
     pub query_threads: QueryThreads,
     /// Counters.
@@ -114,6 +117,8 @@ pub struct App {
 pub struct AppSettings {
     /// The query engine's settings.
     pub engine: EngineOptions,
+    /// Bytes of results of range queries kept; 0 = none.
+    pub result_cache_bytes: u64,
     /// Queries at once.
     pub max_concurrent_queries: usize,
     /// Limits on writes.
@@ -161,6 +166,7 @@ impl App {
             stopping: AtomicBool::new(false),
             replay: Arc::new(ReplayProgress::default()),
             engine: settings.engine,
+            result_cache: Arc::new(ResultCache::new(settings.result_cache_bytes)),
             query_threads: QueryThreads::new(settings.max_concurrent_queries),
             telemetry: Arc::new(Telemetry::default()),
             write_limits: settings.write_limits,

@@ -215,6 +215,31 @@ fn push_query(e: &mut Exposition, app: &App) {
         "Queries without result.",
         read(&query.failed),
     );
+    push_result_cache(e, app);
+}
+
+fn push_result_cache(e: &mut Exposition, app: &App) {
+    let counts = app.result_cache.counts();
+    e.counter(
+        "tenbin_query_result_cache_hits_total",
+        "Range queries of which a part was known from earlier ones.",
+        counts.hits,
+    );
+    e.counter(
+        "tenbin_query_result_cache_misses_total",
+        "Range queries that could have been known from earlier ones, and were not.",
+        counts.misses,
+    );
+    e.counter(
+        "tenbin_query_result_cache_evictions_total",
+        "Results that left the cache for others.",
+        counts.evictions,
+    );
+    e.gauge(
+        "tenbin_query_result_cache_bytes",
+        "Bytes of results kept, with their labels and queries.",
+        counts.bytes as f64,
+    );
 }
 
 fn push_query_durations(e: &mut Exposition, app: &App) {

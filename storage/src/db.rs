@@ -104,6 +104,14 @@ impl Store {
         self.options.data_dir.join("blocks")
     }
 
+    /// Lists other blocks, by which samples at `changed_ms` and later come, go or change: seen by a
+    /// snapshot with the version it belongs to.
+    pub(crate) fn list_changed(&self, blocks: Vec<Arc<ListedBlock>>, changed_ms: i64) {
+        let _lanes = self.head.all_lanes();
+        self.blocks.store(Arc::new(blocks));
+        self.head.changes.note(changed_ms);
+    }
+
     /// Registers a querier that is about to take its list of blocks.
     pub(crate) fn open_querier(&self) -> u32 {
         let listed = self.blocks.load();

@@ -72,10 +72,12 @@ impl Store {
         self.manifest.lock().check()?;
         let mut listed = (**self.blocks.load()).clone();
         let mut edits = Vec::new();
+        let mut first_ms = i64::MAX;
         for block in &mut listed {
             let Some(tombstone) = tombstone(block, selections, range)? else {
                 continue;
             };
+            first_ms = first_ms.min(block.entry.min_ms);
             edits.push(Edit::Delete {
                 seq: block.entry.seq,
                 tombstone: tombstone.clone(),
@@ -90,7 +92,7 @@ impl Store {
         report.blocks = edits.len() as u64;
         if !edits.is_empty() {
             self.manifest.lock().commit(&edits)?;
-            self.blocks.store(Arc::new(listed));
+            self.list_changed(listed, first_ms.max(range.min_ms));
         }
         for matchers in selections {
             let (samples, commit) = self.head.delete(&self.wal, matchers, range)?;

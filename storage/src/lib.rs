@@ -14,6 +14,7 @@
 
 mod background;
 mod block;
+mod changes;
 mod clock;
 mod codec;
 mod compact;

@@ -51,7 +51,8 @@ impl Store {
         let edits: Vec<Edit> = gone.iter().map(|b| Edit::Drop(b.entry.seq)).collect();
         self.manifest.lock().commit(&edits)?;
         // Open selections keep their maps; only the names go.
-        self.blocks.store(Arc::new(kept));
+        let first_ms = gone.iter().map(|b| b.entry.min_ms).min();
+        self.list_changed(kept, first_ms.unwrap_or(i64::MAX));
         let dir = self.blocks_dir();
         for listed in &gone {
             let path = dir.join(file_name(listed.entry.seq));

@@ -24,6 +24,7 @@ mod query_limits;
 mod readers;
 mod remote_read;
 mod remote_write_v2;
+mod result_cache;
 mod senders;
 mod write_compliance;
 
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     trials.extend(otlp::peerless_trials());
     trials.extend(otlp_deltas::trials());
     trials.extend(query_limits::trials());
+    trials.extend(result_cache::trials());
     trials.extend(remote_read::peerless_trials());
     trials.extend(remote_write_v2::trials());
     trials.extend(write_compliance::trials());

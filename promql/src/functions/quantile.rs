@@ -72,10 +72,12 @@ pub(crate) struct Bucket {
 /// Sorts buckets by bound and adds up those of equal bounds. `false` when the last bound is not
 /// +Inf, so that the total is not known.
 fn order(buckets: &mut Vec<Bucket>) -> bool {
+    // By counts too, so that equal bounds are added up alike in whatever order they come.
     buckets.sort_by(|a, b| {
         a.upper_bound
             .partial_cmp(&b.upper_bound)
             .unwrap_or(Ordering::Equal)
+            .then_with(|| a.count.total_cmp(&b.count))
     });
     if buckets
         .last()

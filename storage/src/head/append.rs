@@ -10,6 +10,7 @@ use super::lane::{Lane, Stored};
 use super::resolve::{Locked, Pass, Resolved};
 use super::series::{HAS_ROW, HAS_SAMPLES, LAST_GONE, LAST_IS_HISTOGRAM};
 use super::{Head, SeriesRef, count};
+use crate::changes::Touched;
 use crate::error::AppendError;
 use crate::wal::commit::Commit;
 use crate::wal::writer::Wal;
@@ -79,6 +80,7 @@ impl Head {
             samples: 0,
             histograms: 0,
             report: AppendReport::default(),
+            touched: Touched::new(&self.changes),
         };
         admission.invalid(&mut pass.invalid);
         let mut previous: Option<SeriesRef> = None;
@@ -161,6 +163,7 @@ pub(super) struct Admission<'a> {
     /// Histograms among them.
     pub(super) histograms: u64,
     pub(super) report: AppendReport,
+    touched: Touched<'a>,
 }
 
 impl Admission<'_> {
@@ -268,6 +271,7 @@ impl Admission<'_> {
     #[inline]
     pub(super) fn took_in_order(&mut self, lane: &mut Lane, id: u32, at_ms: i64) {
         lane.journal.sample(id, at_ms);
+        self.touched.at(at_ms);
         self.newest_ms = self.newest_ms.max(at_ms);
         self.max_row_ms = self.max_row_ms.max(at_ms);
         self.samples += 1;
@@ -276,6 +280,7 @@ impl Admission<'_> {
     /// Notes a late sample that was added and logged.
     pub(super) fn took_late(&mut self, lane: &mut Lane, id: u32, at_ms: i64) {
         lane.journal.late(id, at_ms);
+        self.touched.at(at_ms);
         self.samples += 1;
         count(&self.head.counters.late, 1);
     }

@@ -29,6 +29,7 @@ impl Head {
                     .delete(id, range)
                     .map_err(|m| Corruption::new("head (memory)", 0, "a chunk", m.0))?;
                 if deleted.samples > 0 {
+                    self.changes.note(range.min_ms);
                     lane.wal_base(id, turn.seq() as u32);
                     lane.record.tombstone(id, range);
                     samples += deleted.samples;

@@ -35,6 +35,7 @@ use self::homes::Homes;
 use self::lane::Lane;
 use self::own_line::OwnLine;
 use self::tables::Tables;
+use crate::changes::Changes;
 use crate::exemplars::Exemplars;
 use crate::metadata::MetadataStore;
 
@@ -112,6 +113,8 @@ pub(crate) struct Head {
     pub(crate) counters: HeadCounters,
     pub(crate) exemplars: Exemplars,
     pub(crate) metadata: MetadataStore,
+    /// Changes to what queries see, those of blocks included.
+    pub(crate) changes: Changes,
 }
 
 impl Head {
@@ -129,6 +132,7 @@ impl Head {
             counters: HeadCounters::default(),
             exemplars: Exemplars::new(limits.max_exemplars, limits.exemplar_window_ms),
             metadata: MetadataStore::default(),
+            changes: Changes::default(),
         }
     }
 

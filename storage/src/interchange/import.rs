@@ -299,7 +299,7 @@ impl Store {
             tombstones: Tombstones::default(),
         }));
         listed.sort_by_key(|b| (b.entry.order, b.entry.seq));
-        self.blocks.store(Arc::new(listed));
+        self.list_changed(listed, entry.min_ms);
         // As at the next start.
         self.head.raise_newest(entry.max_ms);
         Ok(published)

@@ -22,14 +22,20 @@ impl Queryable for Db {
         let store = Arc::clone(self.store());
         // A flush drops from the head, lane by lane, only what a listed block has.
         let flush = store.open_querier();
-        let (snapshot, blocks) = store.head.open_snapshot(|| store.blocks.load_full());
+        let taken = || (store.head.changes.version(), store.blocks.load_full());
+        let (snapshot, (version, blocks)) = store.head.open_snapshot(taken);
         Ok(Box::new(DbQuerier {
             store,
             flush,
             range,
             snapshot,
+            version,
             blocks,
         }))
+    }
+
+    fn unchanged_before(&self, version: u64) -> i64 {
+        self.store().head.changes.unchanged_before(version)
     }
 }
 
@@ -44,6 +50,7 @@ struct DbQuerier {
     flush: u32,
     /// Position in each lane's journal.
     snapshot: Vec<u64>,
+    version: u64,
     blocks: Arc<Vec<Arc<ListedBlock>>>,
 }
 
@@ -198,5 +205,14 @@ impl Querier for DbQuerier {
             })
         })?;
         Ok(values.into_iter().collect())
+    }
+
+    fn version(&self) -> Option<u64> {
+        Some(self.version)
+    }
+
+    /// What came after the snapshot counts too: that errs on the safe side.
+    fn unchanged_before(&self, version: u64) -> i64 {
+        self.store.head.changes.unchanged_before(version)
     }
 }

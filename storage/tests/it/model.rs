@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tenbin_model::write::{HistogramSample, RejectReason};
-use tenbin_model::{MatchOp, Matcher, Sample, TimeRange};
+use tenbin_model::{MatchOp, Matcher, Queryable, Sample, TimeRange};
 use tenbin_storage::vfs::{CrashMode, SimFault, SimVfs};
 
 use crate::harness::*;
@@ -105,6 +105,8 @@ struct World {
     newest_deleted_ms: i64,
     now_ms: i64,
     random: Random,
+    /// Versions of the open database and what was in it then.
+    versions: Vec<(u64, Contents)>,
 }
 
 impl World {
@@ -294,7 +296,35 @@ impl World {
         self.oracle.retain(|_, samples| !samples.is_empty());
     }
 
+    /// What an earlier version tells to be unchanged is unchanged, to the bit.
+    fn check_versions(&mut self) {
+        let querier = self.db.querier(TimeRange::ALL).unwrap();
+        let now = everything(&self.db);
+        let before = |contents: &Contents, end_ms: i64| {
+            let mut contents = contents.clone();
+            for samples in contents.values_mut() {
+                samples.retain(|at_ms, _| *at_ms < end_ms);
+            }
+            contents.retain(|_, samples| !samples.is_empty());
+            contents
+        };
+        for (version, then) in &self.versions {
+            let end_ms = querier.unchanged_before(*version);
+            assert!(self.db.unchanged_before(*version) <= end_ms);
+            assert_same(&before(&now, end_ms), &before(then, end_ms));
+        }
+        self.versions.push((querier.version().unwrap(), now));
+        if self.versions.len() > 8 {
+            // Old ones and new ones stay; the random choices are those of the operations alone.
+            let at = self.versions.len() / 2;
+            self.versions.remove(at);
+        }
+    }
+
     fn step(&mut self, kind: Kind) {
+        if matches!(kind, Kind::Reopen | Kind::Crash | Kind::CrashInRecovery) {
+            self.versions.clear();
+        }
         match kind {
             Kind::Append => self.append(),
             Kind::Flush => {
@@ -352,6 +382,7 @@ pub(crate) fn run(mut random: Random, steps: usize, counts: &mut [u64; KINDS.len
         newest_deleted_ms: 0,
         now_ms: START_MS,
         random,
+        versions: Vec::new(),
     };
     for _ in 0..steps {
         if world.random.is_used_up() {
@@ -362,9 +393,11 @@ pub(crate) fn run(mut random: Random, steps: usize, counts: &mut [u64; KINDS.len
         world.step(kind);
         if world.plan.checks_always || world.random.below(8) == 0 {
             world.check();
+            world.check_versions();
         }
     }
     world.check();
+    world.check_versions();
     assert_eq!(world.db.verify(), []);
 }
 

@@ -4,6 +4,7 @@
 //!
 //! What it leaves out it answers with `Trouble::Skip`, and the case is not compared.
 
+mod cached;
 mod generate;
 mod operators;
 mod property;
