@@ -36,9 +36,6 @@ pub async fn federate(
     headers: HeaderMap,
     params: Params,
 ) -> Response {
-    if let Err(error) = params.whole_form() {
-        return Refusal::bad(error.message).into_response();
-    }
     let mut sets = Vec::new();
     for text in params.all("match[]") {
         match tenbin_promql::parse_matchers(text, &app.engine.features) {

@@ -88,18 +88,10 @@ fn message(content_type: &str) -> Result<WriteMessage, String> {
         ));
     }
     for part in parts {
-        let pair = part
-            .split_once('=')
-            .filter(|(_, value)| !value.contains('='));
-        let Some((name, message)) = pair else {
-            return Err(format!(
-                "as per https://www.rfc-editor.org/rfc/rfc9110#parameter expected parameters to \
-                 be key-values, got {part} in {content_type} content-type"
-            ));
-        };
-        if name.trim().eq_ignore_ascii_case("proto") {
-            let message = message.trim().trim_matches('"').parse();
-            return message.map_err(|e| format!("got {content_type} content type; {e}"));
+        if let Some((name, message)) = part.split_once('=')
+            && name.trim().eq_ignore_ascii_case("proto")
+        {
+            return message.trim().trim_matches('"').parse();
         }
     }
     Ok(WriteMessage::V1)
@@ -144,11 +136,6 @@ mod tests {
         );
         assert_eq!(refused("snappy", "application/json").0, 415);
         assert_eq!(refused("snappy", "application/x-protobuf;proto=foo").0, 415);
-        assert_eq!(
-            refused("snappy", "application/x-protobuf;x").1,
-            "as per https://www.rfc-editor.org/rfc/rfc9110#parameter expected parameters to be \
-             key-values, got x in application/x-protobuf;x content-type"
-        );
         let Refusal(status, text) = check_of("", v1, &[WriteMessage::V2]).unwrap_err();
         assert_eq!(status, 415);
         assert_eq!(

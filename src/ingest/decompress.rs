@@ -15,8 +15,8 @@ pub enum DecompressError {
         /// The limit.
         limit: usize,
     },
-    /// The body is no snappy block; why is nothing that Prometheus says.
-    #[error("snappy: corrupt input")]
+    /// The body is no snappy block.
+    #[error("snappy: corrupt input: {0}")]
     Corrupt(String),
 }
 

@@ -55,22 +55,16 @@ impl CorsPolicy {
     }
 }
 
-/// Endpoints for senders and readers that are no browsers: their answers say nothing of origins.
-const WITHOUT: [&str; 4] = ["/write", "/read", "/otlp/v1/metrics", "/import/prometheus"];
-
 /// Middleware of the API routes: answers OPTIONS with 204 and adds the headers to every answer
 /// of a route.
 pub async fn layer(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let path = request.uri().path().to_owned();
-    let is_options = request.method() == Method::OPTIONS;
-    let mut response = if is_options {
+    let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
         next.run(request).await
     };
-    let has_none = !is_options && WITHOUT.contains(&path.as_str());
-    if !has_none && response.extensions().get::<Unrouted>().is_none() {
+    if response.extensions().get::<Unrouted>().is_none() {
         app.cors.apply(origin.as_ref(), &mut response);
     }
     response
