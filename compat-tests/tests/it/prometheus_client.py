@@ -12,7 +12,6 @@ end = datetime.fromtimestamp(at, timezone.utc)
 start = datetime.fromtimestamp(at - 60, timezone.utc)
 client = PrometheusConnect(url=sys.argv[1], disable_ssl=True)
 out = {
-    "connected": client.check_prometheus_connection(),
     "names": sorted(client.all_metrics()),
     "labels": sorted(client.get_label_names()),
     "jobs": sorted(client.get_label_values("job")),
@@ -23,4 +22,5 @@ out = {
 }
 for key in ("series", "query", "range", "window"):
     out[key] = sorted(out[key], key=json.dumps)
+print("connected:", client.check_prometheus_connection())
 print(json.dumps(out, sort_keys=True, indent=1, default=str))
