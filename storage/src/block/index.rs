@@ -3,6 +3,8 @@
 //! `POSTINGS_DIRECTORY` has 9 bytes per pair: `u8 kind, u32 a, u32 b`; kind 1: the series `a .. a +
 //! b`; kind 2: a portable roaring bitmap of `b` bytes at offset `a` of `POSTINGS`.
 
+use std::collections::BTreeSet;
+
 use croaring::{Bitmap, Portable};
 use smallvec::SmallVec;
 use tenbin_model::{Labels, Matcher, StoreError};
@@ -11,7 +13,6 @@ use super::format::{PAIRS, POSTINGS, POSTINGS_DIRECTORY};
 use super::pages::Pages;
 use super::pairs::{NameEntry, Values};
 use super::reader::Block;
-use super::series::RecordCache;
 use super::texts::TextCache;
 use crate::codec::Malformed;
 use crate::codec::bytes::Cursor;
@@ -230,14 +231,11 @@ impl LabelIndex for Block {
         let pairs = self.name(name).map_or(0..0, |name| name.pairs.clone());
         if let Some(few) = within.filter(|w| w.cardinality() < u64::from(pairs.end - pairs.start)) {
             // Cheaper to look at these series than at the postings of all values.
-            let (mut found, mut cache) = (Vec::new(), RecordCache::EMPTY);
+            let mut found = BTreeSet::new();
             for ordinal in few.iter() {
-                let record = self.record_from(ordinal, &mut cache)?;
-                let own = record.pairs.iter().filter(|pair| pairs.contains(pair));
-                found.extend(own.copied());
+                let record = self.record(ordinal)?;
+                found.extend(record.pairs.into_iter().filter(|pair| pairs.contains(pair)));
             }
-            found.sort_unstable();
-            found.dedup();
             for pair in found {
                 each(&self.pair_text(pair)?.1);
             }
@@ -255,9 +253,8 @@ impl LabelIndex for Block {
         let all_pairs = self.names.last().map_or(0, |name| name.pairs.end);
         if let Some(few) = within.filter(|w| w.cardinality() < u64::from(all_pairs)) {
             let mut found = vec![false; self.names.len()];
-            let mut cache = RecordCache::EMPTY;
             for ordinal in few.iter() {
-                for pair in self.record_from(ordinal, &mut cache)?.pairs.iter().copied() {
+                for pair in self.record(ordinal)?.pairs {
                     let at = self.names.partition_point(|name| name.pairs.end <= pair);
                     if let Some(found) = found.get_mut(at) {
                         *found = true;

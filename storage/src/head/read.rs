@@ -1,9 +1,10 @@
 //! Reading from the head: matching, and copies of what a selection needs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use croaring::Bitmap;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use tenbin_model::{Interrupt, Labels, Matcher, StoreError, TimeRange};
 
 use super::Head;
@@ -141,13 +142,11 @@ impl LabelIndex for Lane {
         if let Some(few) = within.filter(|w| w.cardinality() < pairs.len() as u64) {
             // Cheaper to look at these series than at the postings of all values.
             let name = pairs.first().map(|pair| self.dictionary.pair(*pair).name);
-            let mut found = Vec::new();
+            let mut found = BTreeSet::new();
             for id in few.iter() {
                 let own = |pair: &u32| Some(self.dictionary.pair(*pair).name) == name;
                 found.extend(self.pairs(id).into_iter().find(own));
             }
-            found.sort_unstable();
-            found.dedup();
             for pair in found {
                 each(&self.dictionary.pair(pair).value);
             }
@@ -164,7 +163,7 @@ impl LabelIndex for Lane {
     fn names(&self, within: Option<&Bitmap>, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
         let all_pairs = self.dictionary.len() as u64;
         if let Some(few) = within.filter(|w| w.cardinality() < all_pairs) {
-            let mut found = HashSet::<_, foldhash::fast::FixedState>::default();
+            let mut found = BTreeSet::new();
             for id in few.iter() {
                 for pair in self.pairs(id) {
                     found.insert(self.dictionary.pair(pair).name);

@@ -1,5 +1,6 @@
 //! Answers the questions of [`tenbin_model::Querier`] from head and blocks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use croaring::Bitmap;
@@ -40,38 +41,6 @@ impl Queryable for Db {
 
 /// Receives a label index and the series in it that match (`None`: all).
 type Visit<'a> = dyn FnMut(&dyn LabelIndex, Option<&Bitmap>) -> Result<(), StoreError> + 'a;
-
-/// Texts from several indexes, each of which has its own once and mostly in order.
-#[derive(Default)]
-struct Texts {
-    all: Vec<String>,
-    /// So many are sorted, and none twice.
-    tidy: usize,
-}
-
-impl Texts {
-    fn push(&mut self, text: &str) {
-        self.all.push(text.to_owned());
-    }
-
-    /// Takes out what is there twice, when that may be much: indexes share most of their texts.
-    fn tidy(&mut self) {
-        if self.tidy == 0 || self.all.len() >= 2 * self.tidy {
-            // The stable sort merges runs that are in order already.
-            self.all.sort();
-            self.all.dedup();
-            self.tidy = self.all.len();
-        }
-    }
-
-    fn finish(mut self) -> Vec<String> {
-        if self.all.len() > self.tidy {
-            self.tidy = 0;
-            self.tidy();
-        }
-        self.all
-    }
-}
 
 /// A view of a database over a time range.
 struct DbQuerier {
@@ -215,23 +184,27 @@ impl Querier for DbQuerier {
     }
 
     fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        let mut names = Texts::default();
+        let mut names = BTreeSet::new();
         self.each_index(matchers, &mut |index, within| {
-            index.names(within, &mut |name| names.push(name))?;
-            names.tidy();
-            Ok(())
+            index.names(within, &mut |name| {
+                if !names.contains(name) {
+                    names.insert(name.to_owned());
+                }
+            })
         })?;
-        Ok(names.finish())
+        Ok(names.into_iter().collect())
     }
 
     fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        let mut values = Texts::default();
+        let mut values = BTreeSet::new();
         self.each_index(matchers, &mut |index, within| {
-            index.values(name, within, &mut |value| values.push(value))?;
-            values.tidy();
-            Ok(())
+            index.values(name, within, &mut |value| {
+                if !values.contains(value) {
+                    values.insert(value.to_owned());
+                }
+            })
         })?;
-        Ok(values.finish())
+        Ok(values.into_iter().collect())
     }
 
     fn version(&self) -> Option<u64> {
